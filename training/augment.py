@@ -1,0 +1,63 @@
+"""Random changes that keep the label: of face crops and of log-mel spectrograms. All take a seeded generator."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def faces(crops: Tensor, generator: torch.Generator) -> Tensor:
+    """Crops [B,1,S,S] in 0..1 -> the same, seen by another camera: moved, lit, blurred, shrunk, partly covered.
+
+    FER+ pictures are small web photos; the readings are of video. Blur and low resolution are the commonest differences.
+    """
+    batch, _, size, _ = crops.shape
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape or (batch,), generator=generator) * (high - low) + low
+
+    angle = uniform(-15, 15) * math.pi / 180
+    scale = uniform(0.82, 1.18)
+    stretch = uniform(0.92, 1.08)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    matrix = torch.zeros(batch, 2, 3)
+    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 0, 2] = cos * flip * stretch, -sin, uniform(-0.12, 0.12)
+    matrix[:, 1, 0], matrix[:, 1, 1], matrix[:, 1, 2] = sin * flip, cos / stretch, uniform(-0.12, 0.12)
+    grid = F.affine_grid(matrix, [batch, 1, size, size], align_corners=False)
+    moved = F.grid_sample(crops, grid, padding_mode="border", align_corners=False)
+
+    gamma = torch.exp(uniform(-0.4, 0.4))[:, None, None, None]
+    contrast = uniform(0.6, 1.3)[:, None, None, None]
+    lit = (moved.clamp(1e-4, 1) ** gamma - 0.5) * contrast + 0.5 + uniform(-0.15, 0.15)[:, None, None, None]
+
+    blur = uniform(0, 1) < 0.25
+    if blur.any():
+        lit[blur] = F.avg_pool2d(F.pad(lit[blur], (1, 1, 1, 1), mode="replicate"), 3, 1)
+    small = uniform(0, 1) < 0.2
+    if small.any():
+        side = int(uniform(16, 36, 1))
+        shrunk = F.interpolate(lit[small], size=(side, side), mode="area")
+        lit[small] = F.interpolate(shrunk, size=(size, size), mode="bilinear", align_corners=False)
+    noisy = (uniform(0, 1) < 0.3)[:, None, None, None]
+    noise = torch.randn(lit.shape, generator=generator) * uniform(0, 0.06)[:, None, None, None]
+    lit = torch.where(noisy, lit + noise, lit)
+
+    covered = uniform(0, 1) < 0.4
+    width, height = uniform(4, size * 0.4), uniform(4, size * 0.4)
+    left, top = uniform(0, 1) * (size - width), uniform(0, 1) * (size - height)
+    xs = torch.arange(size)[None, :]
+    inside_x = (xs >= left[:, None]) & (xs < (left + width)[:, None])
+    inside_y = (xs >= top[:, None]) & (xs < (top + height)[:, None])
+    hole = (inside_y[:, :, None] & inside_x[:, None, :] & covered[:, None, None])[:, None]
+    return torch.where(hole, uniform(0, 1)[:, None, None, None], lit).clamp(0, 1)
+
+
+def mixup(inputs: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Convex mixtures of pairs and of their soft labels (Zhang et al. 2018); one Beta(alpha, alpha) draw a batch."""
+    # Beta from two gamma draws, so that the seeded generator decides
+    draws = torch._standard_gamma(torch.full((2,), alpha), generator=generator)
+    share = float(draws[0] / draws.sum().clamp(min=1e-8))
+    order = torch.randperm(len(inputs), generator=generator)
+    return share * inputs + (1 - share) * inputs[order], share * targets + (1 - share) * targets[order]

@@ -1,0 +1,139 @@
+"""First stage: the face branch on FER+ vote distributions, eight classes (contempt is dropped later).
+
+About half an hour on two CPU cores. Expected: 87 to 89 % of PublicTest (majority of at least five votes, eight classes).
+"""
+
+import copy
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from avemo_core.model.branches.face_cnn import FaceCNN
+
+from . import augment, progress
+from .corpora import ferplus
+
+
+@dataclass(frozen=True)
+class Settings:
+    epochs: int = 32
+    batch: int = 128
+    rate: float = 2e-3  # peak of a one-cycle schedule
+    weight_decay: float = 0.05
+    mixup: float = 0.2  # Beta(a, a)
+    decay: float = 0.998  # moving average, about 500 steps
+    balance: float = 0.3  # sampling weight = class frequency ** -balance: rare disgust and fear are seen more often
+    seed: int = 1
+
+
+class FaceClassifier(nn.Module):
+    """FaceCNN, mean over the map, a linear head: the head's rows later become the rows of the CAM head."""
+
+    def __init__(self, classes: int = len(ferplus.CLASSES)):
+        super().__init__()
+        self.branch = FaceCNN()
+        self.head = nn.Linear(self.branch.channels, classes)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.head(self.branch(crops).mean((2, 3)))
+
+
+def targets(votes: np.ndarray) -> np.ndarray:
+    """Votes [n,8] -> distributions [n,8]; single votes among ten are taken as slips and dropped (Barsoum et al. 2016)."""
+    kept = np.where(votes > 1, votes, 0).astype(np.float32)
+    return kept / np.maximum(kept.sum(1, keepdims=True), 1)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """uint8 [n,48,48] -> probabilities [n,8], averaged over the picture and its mirror image."""
+    model.eval()
+    out = []
+    for start in range(0, len(pixels), 256):
+        crops = torch.from_numpy(pixels[start : start + 256])[:, None].float() / 255
+        out.append((model(crops).softmax(1) + model(crops.flip(3)).softmax(1)) / 2)
+    return torch.cat(out).numpy()
+
+
+def scores(probabilities: np.ndarray, faces: ferplus.Faces, classes: int) -> dict[str, float]:
+    """Accuracy and UAR over rows whose majority has at least five of ten votes and is one of the first `classes`."""
+    names = ferplus.CLASSES[:classes]
+    keep = np.isin(faces.majority, names) & (faces.agreed >= 5)
+    truth = np.array([names.index(name) for name in faces.majority[keep]])
+    said = probabilities[keep, :classes].argmax(1)
+    recall = [float((said[truth == k] == k).mean()) for k in np.unique(truth)]
+    return {"n": int(keep.sum()), "accuracy": float((said == truth).mean()), "uar": float(np.mean(recall))}
+
+
+def train(root: Path, out: Path, settings: Settings = Settings(), say=print) -> Path:
+    """Trains to `out/face.pt` and returns it; a run that was stopped goes on after its last whole epoch."""
+    rows = ferplus.read(root, "Training")
+    dev = ferplus.is_dev(rows.files)
+    dev_rows = rows.take(dev)
+    keep = ~dev & (targets(rows.votes).sum(1) > 0)
+    keep &= ~np.isin(rows.majority, ("unknown", "NF"))
+    pixels = torch.from_numpy(rows.pixels[keep])[:, None]
+    soft = torch.from_numpy(targets(rows.votes[keep]))
+    frequency = soft.sum(0) / soft.sum()
+    weights = (soft / soft.sum(1, keepdim=True)) @ frequency.clamp(min=1e-4) ** -settings.balance
+
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    model = FaceClassifier().to(memory_format=torch.channels_last)
+    average = copy.deepcopy(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
+    steps = len(pixels) // settings.batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.15, final_div_factor=1e3
+    )
+    first, history, path = 0, [], out / "face.pt"
+    state = progress.load(path)
+    if state is not None:
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        generator.set_state(state["generator"])
+        first, history = state["epoch"], state["history"]
+
+    for epoch in range(first, settings.epochs):
+        started, total = time.time(), 0.0
+        model.train()
+        order = torch.multinomial(weights, steps * settings.batch, replacement=True, generator=generator)
+        for chosen in order.view(steps, settings.batch):
+            crops = augment.faces(pixels[chosen].float() / 255, generator)
+            crops, wanted = augment.mixup(crops, soft[chosen], settings.mixup, generator)
+            crops = crops.to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(crops)
+            loss = F.cross_entropy(logits.float(), wanted)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            progress.moving_average(
+                average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
+            )
+            total += loss.item()
+        history.append({"epoch": epoch + 1, "loss": total / steps, **scores(predict(average, dev_rows.pixels), dev_rows, 7)})
+        say(f"face {history[-1]} {time.time() - started:.0f} s")
+        progress.save(
+            path,
+            {
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "generator": generator.get_state(),
+                "epoch": epoch + 1,
+                "history": history,
+                "settings": asdict(settings),
+            },
+        )
+    return path
