@@ -29,7 +29,7 @@ class MediaError(AvemoError):
     """A file that cannot be read, or that is over a limit."""
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818 - it is not an error
     """Raised by a progress callback to stop a reading."""
 
 

@@ -21,7 +21,7 @@ from .corpora import ferplus
 
 @dataclass(frozen=True)
 class Settings:
-    epochs: int = 32
+    epochs: int = 20
     batch: int = 128
     rate: float = 2e-3  # peak of a one-cycle schedule
     weight_decay: float = 0.05

@@ -1,0 +1,52 @@
+"""Voice branch: log-mel window -> feature maps that keep when and at which pitch."""
+
+import torch
+from torch import Tensor, nn
+
+from ..attention.spatial import SpatialAttention
+from .residual import ResidualBlock
+
+RANGE = 18.4  # natural log of power: 80 dB under the loudest band counts as silence
+SPREAD = 4.6  # 20 dB
+
+
+def shrink_mask(mask: Tensor, times: int) -> Tensor:
+    """Mask [B,L] of 0 and 1 -> [B, ceil(L / times)]: a shrunk column is valid when its first column is."""
+    return mask[:, ::times]
+
+
+class MelCNN(nn.Module):
+    """Log-mel [B,1,M,L] -> maps [B,widths[-1],M/8,L/4]; padded columns stay zero and count nowhere."""
+
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 160), blocks: tuple[int, ...] = (1, 2, 2)):
+        super().__init__()
+        self.channels = widths[-1]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
+        )
+        strides = ((2, 2), (2, 1), (1, 1))
+        self.stages = nn.ModuleList()
+        self.attentions = nn.ModuleList()
+        for inputs, outputs, repeats, stride in zip(widths, widths[1:], blocks, strides, strict=False):
+            stage = [ResidualBlock(inputs, outputs, stride)]
+            stage += [ResidualBlock(outputs, outputs) for _ in range(repeats - 1)]
+            self.stages.append(nn.ModuleList(stage))
+            self.attentions.append(SpatialAttention())
+
+    @staticmethod
+    def scale(log_mel: Tensor, mask: Tensor) -> Tensor:
+        """Loudness says more about the microphone than about the voice: the loudest band of each window becomes 2."""
+        valid = mask[:, None, None, :]
+        peak = log_mel.masked_fill(valid == 0, -torch.inf).amax((1, 2, 3), keepdim=True)
+        peak = torch.where(torch.isfinite(peak), peak, torch.zeros_like(peak))
+        return ((log_mel - peak).clamp(min=-RANGE) / SPREAD + 2) * valid
+
+    def forward(self, log_mel: Tensor, mask: Tensor) -> Tensor:
+        """log_mel [B,1,M,L], mask [B,L] float of 0 and 1."""
+        maps = self.stem(self.scale(log_mel, mask)) * shrink_mask(mask, 2)[:, None, None, :]
+        columns = shrink_mask(mask, 4)[:, None, None, :]
+        for stage, attention in zip(self.stages, self.attentions, strict=True):
+            for block in stage:  # type: ignore[union-attr]
+                maps = block(maps, columns)
+            maps = attention(maps) * columns
+        return maps
