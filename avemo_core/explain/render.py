@@ -1,0 +1,254 @@
+"""Maps of evidence and what they lie on, as pictures: arrays in, RGBA arrays or PNG out. No plot library is needed.
+
+Every picture spans the whole clip from left to right, so that strips, spectrogram and timeline share one time axis.
+Evidence keeps its unit (logits): one scale per stream and clip, the same for all labels and moments, so that two maps
+can be compared and a map without evidence stays empty.
+"""
+
+import io
+from dataclasses import dataclass
+from itertools import pairwise
+
+import contourpy
+import numpy as np
+from PIL import Image
+
+from ..labels import index
+from ..sound import mel_edges_hz
+from ..types import SOUND_HOP_S, ClipResult, Explanation, FaceTrack
+
+IMAGES = ("faces", "face_evidence", "spectrogram", "voice_evidence")
+RAMP = ((0.0, 0x3B0F70), (0.30, 0x8C2981), (0.58, 0xDE4968), (0.80, 0xFE9F6D), (1.0, 0xFCFDBF))  # dark to light, magma-like
+CELLS = 14  # crops in the strip
+CELL_PX = 96
+SPECTROGRAM_PX = 240  # three rows for each of 80 mel bands
+WIDEST_PX = 1600  # columns of a picture over time, however long the clip
+DYNAMIC_RANGE = 18.4  # natural log of power: 80 dB under the loudest band is drawn as silence
+DARKEST, BRIGHTEST = np.array([0x14, 0x18, 0x21]), np.array([0xE9, 0xEA, 0xE8])  # grey, so that colour means evidence
+TOP_SHARE = 0.2  # the contour goes round the strongest fifth of the cells
+FAINTEST = 0.05  # of the scale: weaker than this is not worth a contour
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place in the face strip: its span of time, and the frame shown there (None: no face in that span)."""
+
+    start_s: float
+    end_s: float
+    frame: int | None
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """uint8 [H,W,3 or 4] -> PNG bytes."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def ramp(values: np.ndarray) -> np.ndarray:
+    """[...] in 0..1 -> uint8 [...,3] along the evidence ramp."""
+    stops = [stop for stop, _ in RAMP]
+    channels = [[colour >> shift & 255 for _, colour in RAMP] for shift in (16, 8, 0)]
+    return np.stack([np.interp(values, stops, channel) for channel in channels], axis=-1).round().astype(np.uint8)
+
+
+def heat(evidence: np.ndarray, scale: float) -> np.ndarray:
+    """Evidence [H,W] in logits -> RGBA uint8: what raised the label, alpha = value / scale; the rest is clear."""
+    share = np.clip(evidence / scale, 0, 1) if scale > 0 else np.zeros(evidence.shape)
+    return np.dstack((ramp(share), (share * 255).round().astype(np.uint8)))
+
+
+def scale(maps: np.ndarray | None) -> float:
+    """[7,...] logits -> the strongest cell of all labels, which gets the ramp's light end; 0 where nothing raised any."""
+    return max(0.0, float(maps.max())) if maps is not None and maps.size else 0.0
+
+
+def contour_level(evidence: np.ndarray, whole: float) -> float | None:
+    """Evidence of one label [...] in logits -> the level that the strongest fifth of its cells reach; None if too faint."""
+    if not evidence.size or whole <= 0:
+        return None
+    level = max(float(np.quantile(evidence, 1 - TOP_SHARE)), FAINTEST * whole)
+    return level if float(evidence.max()) > level else None
+
+
+def contours(evidence: np.ndarray, x: np.ndarray, y: np.ndarray, level: float) -> list[np.ndarray]:
+    """Evidence [len(y), len(x)] at these places -> closed lines [n,2] of x, y round the cells above a positive `level`."""
+    return contourpy.contour_generator(_outward(x), _outward(y), np.pad(evidence, 1)).lines(level)
+
+
+def _outward(places: np.ndarray) -> np.ndarray:
+    """[n] evenly spaced -> [n+2], one step further on both sides."""
+    step = places[1] - places[0] if len(places) > 1 else 1.0
+    return np.concatenate(([places[0] - step], places, [places[-1] + step]))
+
+
+def person(result: ClipResult) -> FaceTrack | None:
+    """The face that was read, or None."""
+    return next((track for track in result.faces if track.track_id == result.person), None)
+
+
+def strip_cells(result: ClipResult, count: int = CELLS) -> list[Cell]:
+    """The clip in `count` equal spans, each with the frame nearest to its middle in which the face is present.
+
+    A still image has one cell.
+    """
+    track = person(result)
+    if result.clip.is_image or result.clip.duration_s <= 0:
+        there = track is not None and bool(track.present.any())
+        return [Cell(0.0, 0.0, int(track.present.argmax()) if track is not None and there else None)]
+    edges = np.linspace(0, result.clip.duration_s, count + 1)
+    cells = []
+    for start, end in pairwise(edges):
+        frame = None
+        if track is not None and track.present.any():
+            shown = np.flatnonzero(track.present)
+            nearest = shown[np.abs(track.times_s[shown] - (start + end) / 2).argmin()]
+            # A frame stands for the span until the next one, so a short clip shows one frame in several cells.
+            step = float(np.median(np.diff(track.times_s))) if len(track.times_s) > 1 else end - start
+            if start - step <= track.times_s[nearest] < end:
+                frame = int(nearest)
+        cells.append(Cell(float(start), float(end), frame))
+    return cells
+
+
+def face_strip(result: ClipResult) -> np.ndarray:
+    """RGBA uint8 [96, 96 * cells, 4]: crops side by side, clear where there is no face."""
+    track, cells = person(result), strip_cells(result)
+    out = np.zeros((CELL_PX, CELL_PX * len(cells), 4), np.uint8)
+    for i, cell in enumerate(cells):
+        if track is not None and cell.frame is not None:
+            crop = Image.fromarray(track.crops[cell.frame]).resize((CELL_PX, CELL_PX), Image.Resampling.BICUBIC)
+            out[:, i * CELL_PX : (i + 1) * CELL_PX] = np.dstack((np.asarray(crop), np.full((CELL_PX, CELL_PX), 255)))
+    return out
+
+
+def face_cells(result: ClipResult, label: str) -> list[np.ndarray | None]:
+    """For each cell of the strip the evidence [h,w] in logits of the frame shown there."""
+    maps, track = result.evidence.face, person(result)
+    out: list[np.ndarray | None] = []
+    for cell in strip_cells(result):
+        if maps is None or track is None or cell.frame is None or not maps.shape[1]:
+            out.append(None)
+            continue
+        at = int(np.abs(result.evidence.face_times_s - track.times_s[cell.frame]).argmin())
+        out.append(maps[index(label), at])
+    return out
+
+
+def face_evidence(result: ClipResult, label: str) -> np.ndarray:
+    """RGBA uint8 [96, 96 * cells, 4] to lay over face_strip."""
+    cells, whole = face_cells(result, label), scale(result.evidence.face)
+    out = np.zeros((CELL_PX, CELL_PX * len(cells), 4), np.uint8)
+    for i, evidence in enumerate(cells):
+        if evidence is not None:
+            out[:, i * CELL_PX : (i + 1) * CELL_PX] = heat(_stretch(evidence, CELL_PX, CELL_PX), whole)
+    return out
+
+
+def spectrogram(result: ClipResult) -> np.ndarray:
+    """RGBA uint8 [240,W,4]: log-mel in grey, low at the bottom, over the whole clip; clear where there is no sound."""
+    sound = result.sound
+    if sound is None or not sound.log_mel.shape[1]:
+        return np.zeros((SPECTROGRAM_PX, 1, 4), np.uint8)
+    bands, columns = sound.log_mel.shape
+    times = sound.start_s + np.arange(columns) * SOUND_HOP_S
+    grid = _time_grid(result.clip.duration_s)
+    values, there = _over_time(sound.log_mel, times, SOUND_HOP_S, grid)
+    loudest = float(sound.log_mel.max())
+    share = np.clip((values - loudest + DYNAMIC_RANGE) / DYNAMIC_RANGE, 0, 1)
+    if np.ptp(sound.log_mel) == 0:
+        share[:] = 0.0  # silence has no loudest band
+    grey = (DARKEST + share[::-1, :, None] * (BRIGHTEST - DARKEST)).round().astype(np.uint8)
+    alpha = np.broadcast_to(there * np.uint8(255), (bands, len(grid))).astype(np.uint8)
+    return np.repeat(np.dstack((grey, alpha)), SPECTROGRAM_PX // bands, axis=0)
+
+
+def frequency_ticks() -> list[tuple[float, float]]:
+    """Round hertz and their places as shares of the spectrogram's height from the top."""
+    edges = mel_edges_hz()
+    rows = np.arange(len(edges)) / (len(edges) - 1)
+    return [(hz, 1 - float(np.interp(hz, edges, rows))) for hz in (125.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)]
+
+
+def voice_map(evidence: Explanation, label: str, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Evidence of one label [F,W] in logits, low to high, at W times over the whole clip, zero outside the sound."""
+    grid = _time_grid(duration_s)
+    if evidence.voice is None or not evidence.voice.shape[2]:
+        return np.zeros((1, len(grid))), grid
+    times = evidence.voice_times_s
+    step = float(np.median(np.diff(times))) if len(times) > 1 else max(duration_s, SOUND_HOP_S)
+    values, _ = _over_time(evidence.voice[index(label)], times, step, grid)
+    return values, grid
+
+
+def voice_evidence(result: ClipResult, label: str) -> np.ndarray:
+    """RGBA uint8 [240,W,4] to lay over the spectrogram."""
+    values, _ = voice_map(result.evidence, label, result.clip.duration_s)
+    return heat(_stretch(values[::-1], SPECTROGRAM_PX, values.shape[1]), scale(result.evidence.voice))
+
+
+def voice_contours(result: ClipResult, label: str) -> list[np.ndarray]:
+    """Lines [n,2] round the strongest fifth: x as a share of the clip, y as a share of the mel axis from the top."""
+    maps = result.evidence.voice
+    level = contour_level(maps[index(label)], scale(maps)) if maps is not None else None
+    if level is None:
+        return []
+    values, grid = voice_map(result.evidence, label, result.clip.duration_s)
+    heights = (np.arange(len(values)) + 0.5) / len(values)
+    lines = contours(values, grid / result.clip.duration_s, heights, level)
+    return [np.clip(line * (1, -1) + (0, 1), 0, 1) for line in lines]
+
+
+def face_contours(result: ClipResult, label: str) -> list[list[np.ndarray]]:
+    """For each cell of the strip, lines [n,2] as shares of the crop's width and height; one level for the whole clip."""
+    maps = result.evidence.face
+    level = contour_level(maps[index(label)], scale(maps)) if maps is not None else None
+    out: list[list[np.ndarray]] = []
+    for evidence in face_cells(result, label):
+        if evidence is None or level is None:
+            out.append([])
+            continue
+        y, x = ((np.arange(n) + 0.5) / n for n in evidence.shape)
+        out.append([np.clip(line, 0, 1) for line in contours(evidence, x, y, level)])
+    return out
+
+
+def image(result: ClipResult, name: str, label: str) -> bytes:
+    """PNG of one picture; `name` is one of IMAGES, `label` matters to the two maps of evidence."""
+    index(label)
+    if name == "faces":
+        return png(face_strip(result))
+    if name == "face_evidence":
+        return png(face_evidence(result, label))
+    if name == "spectrogram":
+        return png(spectrogram(result))
+    if name == "voice_evidence":
+        return png(voice_evidence(result, label))
+    raise ValueError(f"Unknown picture {name!r}; choose one of {', '.join(IMAGES)}.")
+
+
+def _time_grid(duration_s: float) -> np.ndarray:
+    """Middles of the columns of a picture over the whole clip: one per 10 ms, at most WIDEST_PX."""
+    columns = int(np.clip(round(duration_s / SOUND_HOP_S), 1, WIDEST_PX))
+    return (np.arange(columns) + 0.5) * max(duration_s, SOUND_HOP_S) / columns
+
+
+def _over_time(values: np.ndarray, times: np.ndarray, step: float, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [F,T] at `times` -> [F,len(grid)] and bool [len(grid)], false further than a step from any time.
+
+    A long clip keeps the strongest of the values that share a column: a mean would hide what is short.
+    """
+    width = grid[1] - grid[0] if len(grid) > 1 else 2 * float(grid[0])
+    there = (grid >= times[0] - step / 2 - width / 2) & (grid <= times[-1] + step / 2 + width / 2)
+    if width > step:
+        first = np.searchsorted(times, grid - width / 2).clip(0, len(times) - 1)
+        out = np.maximum.reduceat(values, first, axis=1)
+    else:
+        out = np.stack([np.interp(grid, times, row) for row in values])
+    return np.where(there, out, 0.0), there
+
+
+def _stretch(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[h,w] -> float32 [height,width] by bilinear interpolation, so that cells do not look sharper than they are."""
+    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))

@@ -1,0 +1,172 @@
+"""What a reading says in words and spans of time. Every sentence is built from the record; what is not there is not said."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..labels import LABELS, index
+from ..types import ClipResult, Reading
+
+CLEAR_GAP = 0.10  # two emotions closer than this at a moment: no clear reading there
+CLEAREST_SHARE = 0.8  # a span that covers more of the clip than this says nothing about when
+CLEAREST_RISE = 0.1  # a probability that varies less than this has no clearest moment
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a sentence: plain, strong, weak, or an emotion (shown with its glyph and colour) or a chip."""
+
+    text: str
+    kind: str = "plain"
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of the clip with one most likely emotion; None where two are too close to tell."""
+
+    start_s: float
+    end_s: float
+    label: str | None
+
+
+def top(probabilities: np.ndarray) -> str:
+    """[7] -> the most likely label."""
+    return LABELS[int(np.argmax(probabilities))]
+
+
+def seconds(start_s: float, end_s: float) -> str:
+    """ "1.2 to 2.6 s"."""
+    return f"{start_s:.1f} to {end_s:.1f} s"
+
+
+def ticks(duration_s: float) -> list[float]:
+    """Round seconds from 0, at most ten steps."""
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+    step = next((step for step in steps if duration_s / step <= 10), 600)
+    return [round(i * step, 3) for i in range(int(duration_s / step + 1e-6) + 1)]
+
+
+def window_edges(result: ClipResult) -> np.ndarray:
+    """[W+1] seconds: where the next window's middle becomes the nearer one. Windows overlap; their turns do not."""
+    middles = (result.window_start_s + result.window_end_s) / 2
+    first, last = result.window_start_s[:1], result.window_end_s[-1:]
+    return np.clip(np.concatenate((first, (middles[1:] + middles[:-1]) / 2, last)), 0, result.clip.duration_s)
+
+
+def ribbon(result: ClipResult) -> list[Span]:
+    """The most likely emotion over time, neighbours with the same answer joined."""
+    if not len(result.window_start_s):
+        return []
+    edges = window_edges(result)
+    spans: list[Span] = []
+    for start, end, probabilities in zip(edges, edges[1:], result.both.windows, strict=False):
+        second, first = np.sort(probabilities)[-2:]
+        label = top(probabilities) if first - second >= CLEAR_GAP else None
+        if spans and spans[-1].label == label:
+            spans[-1] = Span(spans[-1].start_s, float(end), label)
+        elif end > start:
+            spans.append(Span(float(start), float(end), label))
+    return spans
+
+
+def clearest(result: ClipResult) -> tuple[float, float] | None:
+    """Seconds in which the verdict's emotion stands highest: round its peak, down to half of its rise over the clip."""
+    if len(result.window_start_s) < 2:
+        return None
+    course = result.both.windows[:, index(result.verdict.label)]
+    if np.ptp(course) < CLEAREST_RISE:
+        return None
+    high = course >= (course.max() + course.min()) / 2
+    first = last = int(course.argmax())
+    while first > 0 and high[first - 1]:
+        first -= 1
+    while last + 1 < len(high) and high[last + 1]:
+        last += 1
+    edges = window_edges(result)
+    start, end = float(edges[first]), float(edges[last + 1])
+    return (start, end) if end - start <= CLEAREST_SHARE * result.clip.duration_s else None
+
+
+def verdict(result: ClipResult) -> list[Part]:
+    """The one sentence a stranger can repeat."""
+    if result.verdict.abstained:
+        return [
+            Part("No clear reading: ", "strong"),
+            Part(f"{result.verdict.reason or 'the model is not sure enough'}.", "weak"),
+        ]
+    label = result.verdict.label
+    parts = [Part(f"{_who(result)} ", "weak"), Part(label, "emotion", label)]
+    span = clearest(result)
+    if span is None:
+        return [*parts, Part(".", "weak")]
+    return [*parts, Part(", most clearly from ", "weak"), Part(f"{seconds(*span)}.", "strong")]
+
+
+def _who(result: ClipResult) -> str:
+    label = result.verdict.label
+    if result.face.available and result.voice.available:
+        agree = top(result.face.probabilities) == label == top(result.voice.probabilities)
+        return "Both face and voice express" if agree else "Face and voice together express"
+    return "The face expresses" if result.face.available else "The voice expresses"
+
+
+def detail(result: ClipResult) -> list[Part]:
+    """Where the verdict is withheld, what each modality reads on its own; else nothing."""
+    if not result.verdict.abstained:
+        return []
+    parts: list[Part] = []
+    for name, reading in (("face", result.face), ("voice", result.voice)):
+        if reading.available:
+            opening = ", the " if parts else "Read alone, the "
+            parts += [Part(f"{opening}{name} is nearest to "), _chip(reading)]
+    return [*parts, Part(".")] if parts else []
+
+
+def _chip(reading: Reading) -> Part:
+    label = top(reading.probabilities)
+    return Part(f"{label} {reading.probabilities.max():.2f}", "chip", label)
+
+
+def confidence(result: ClipResult) -> str:
+    """What the confidence means in frequencies, where that was measured, and which two labels come next."""
+    verdict = result.verdict
+    said = []
+    if verdict.abstained and verdict.confidence < verdict.threshold:
+        said.append(f"Below {verdict.threshold:.2f} AVEMO names no emotion.")
+    elif not verdict.abstained and verdict.agreement is not None:
+        said.append(f"Of 100 clips read with this confidence, about {verdict.agreement * 100:.0f} were right.")
+    if result.both.available:
+        order = [i for i in np.argsort(-result.both.probabilities, kind="stable") if LABELS[i] != verdict.label][:2]
+        said.append("Next: " + ", ".join(f"{LABELS[i]} {result.both.probabilities[i]:.2f}" for i in order) + ".")
+    return " ".join(said)
+
+
+def counted(result: ClipResult) -> str | None:
+    """The Shapley values in words, or None where nothing was read."""
+    if not result.shares or not (result.face.available or result.voice.available):
+        return None
+    shares = result.shares
+    said = [f"Without either, the probability of {result.verdict.label} starts at {shares['start']:.2f}."]
+    parts = []
+    for name, reading in (("face", result.face), ("voice", result.voice)):
+        if reading.available:
+            verb = "adds" if shares[name] >= 0 else "takes away"
+            parts.append(f"the {name} {verb} {abs(shares[name]):.2f}")
+    text = ", ".join(parts)
+    return " ".join([*said, text[0].upper() + text[1:] + "."])
+
+
+def description(result: ClipResult) -> str:
+    """ "4.2 s, 640 x 480, 25 frames/s": what kind of clip this is."""
+    clip = result.clip
+    said = ["still image" if clip.is_image else f"{clip.duration_s:.1f} s"]
+    if clip.video is not None:
+        said.append(f"{clip.video.width} x {clip.video.height}")
+        if not clip.is_image and clip.video.frame_rate > 0:
+            said.append(f"{clip.video.frame_rate:.3g} frames/s")
+    else:
+        said.append("sound only")
+    if clip.video is not None and not clip.audio and not clip.is_image:
+        said.append("no sound")
+    return ", ".join(said)
