@@ -1,5 +1,6 @@
 """Frames -> faces: MTCNN on some frames, tracked between, every person a track of aligned crops."""
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -173,13 +174,13 @@ def _search(frames: np.ndarray, detector: Detector) -> list[Detections]:
     found: dict[int, Detections] = dict(zip(keys, detector.find(frames[keys]), strict=True))
     restless = [
         row
-        for first, last in zip(keys, keys[1:], strict=False)
+        for first, last in itertools.pairwise(keys)
         if not _steady(found[first], found[last])
         for row in range(first + 1, last)
     ]
     if restless:
         found |= dict(zip(restless, detector.find(frames[restless]), strict=True))
-    for first, last in zip(keys, keys[1:], strict=False):
+    for first, last in itertools.pairwise(keys):
         for row in range(first + 1, last):
             if row not in found:
                 found[row] = _between(found[first], found[last], (row - first) / (last - first))

@@ -10,7 +10,7 @@ FACE_INPUT = 48  # pixels: the resolution of the pictures the face branch learne
 
 
 def grid(duration_s: float, every_s: float = WINDOW_HOP_S) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and ends [W]: every `every_s`, the last window ending with the clip; one shorter window if the clip is short."""
+    """Starts and ends [W]: every `every_s`, the last window ending with the clip; a short clip is one window."""
     if every_s <= 0:
         raise ValueError(f"Windows must move on: got a step of {every_s} s; choose a positive one such as {WINDOW_HOP_S}.")
     if duration_s <= WINDOW_S + 1e-6:

@@ -19,7 +19,7 @@ DEV_SHARE = 10  # one row in ten of Training is dev, by a hash of its file name
 
 @dataclass(frozen=True)
 class Faces:
-    """`pixels` uint8 [n,48,48]; `votes` int [n,8] in the order of CLASSES; `majority` class name or "" [n]; `strict` bool [n]."""
+    """`pixels` uint8 [n,48,48]; `votes` int [n,8] in the order of CLASSES; `majority` class name [n]; `strict` bool [n]."""
 
     pixels: np.ndarray
     votes: np.ndarray

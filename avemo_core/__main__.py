@@ -1,0 +1,131 @@
+"""The command line: python -m avemo_core analyze PATH..."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .labels import LABELS
+from .types import WINDOW_HOP_S, AvemoError, ClipResult
+
+SUFFIXES = {
+    *(".mp4", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".m4v", ".3gp"),
+    *(".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"),
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp"),
+}
+ERRORS = Console(stderr=True, highlight=False)
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and of each folder every media file in it at any depth, sorted."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        else:
+            found.append(path)
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m avemo_core", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    analyze = commands.add_parser("analyze", help="read the emotion that face and voice express in clips")
+    analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="clips, or folders of clips")
+    form = analyze.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON: an object for one clip, a list for several")
+    form.add_argument("--csv", type=Path, metavar="FILE", help="write one row a window to FILE")
+    analyze.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
+    analyze.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    analyze.add_argument(
+        "--every",
+        type=float,
+        default=WINDOW_HOP_S,
+        metavar="SECONDS",
+        help="from one window to the next (default %(default)s)",
+    )
+    analyze.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
+    return top
+
+
+def sentence(result: ClipResult) -> str:
+    """One line a person can read."""
+    verdict = result.verdict
+    if verdict.abstained:
+        return f"no clear reading: {verdict.reason} (most likely {verdict.label}, {verdict.confidence:.2f})"
+    who = {(True, True): "face and voice express", (True, False): "the face expresses", (False, True): "the voice expresses"}
+    return f"{who[result.face.available, result.voice.available]} {verdict.label} (confidence {verdict.confidence:.2f})"
+
+
+def csv_rows(result: ClipResult) -> list[list[object]]:
+    """One row a window: path, start_s, end_s, then the probability of each label for both, face and voice."""
+    rows = []
+    for w, (start, end) in enumerate(zip(result.window_start_s, result.window_end_s, strict=True)):
+        row: list[object] = [str(result.clip.path), f"{start:.3f}", f"{end:.3f}"]
+        for reading in (result.both, result.face, result.voice):
+            row += [f"{p:.4f}" if reading.available else "" for p in reading.windows[w]]
+        rows.append(row)
+    return rows
+
+
+CSV_HEADER = ["path", "start_s", "end_s", *(f"{c}_{label}" for c in ("both", "face", "voice") for label in LABELS)]
+
+
+def analyze(args: argparse.Namespace) -> int:
+    """Reads every file; a file that cannot be read is reported and the rest go on. 0: all read, 2: some not."""
+    from .analyzer import Analyzer
+
+    files = files_of(args.paths)
+    if not files:
+        ERRORS.print(f"No media file in {', '.join(map(str, args.paths))}; looked for {', '.join(sorted(SUFFIXES))}.")
+        return 2
+    analyzer = Analyzer(args.checkpoint, args.device)
+    results: list[ClipResult] = []
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
+        task = bar.add_task("reading", total=len(files))
+        for path in files:
+            bar.update(task, description=path.name[:40])
+            try:
+                result = analyzer.analyze(path, every=args.every, person=args.person)
+            except AvemoError as error:
+                failed += 1
+                bar.console.print(f"{path}: {error}", style="red", soft_wrap=True)
+            else:
+                results.append(result)
+                if not args.json:
+                    print(f"{path}: {sentence(result)}", flush=True)
+            bar.advance(task)
+    if args.json:
+        records = [result.to_json() for result in results]
+        one = len(args.paths) == 1 and not args.paths[0].is_dir()
+        print(json.dumps(records[0] if one and records else records, ensure_ascii=False, indent=2))
+    if args.csv:
+        with args.csv.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(CSV_HEADER)
+            for result in results:
+                table.writerows(csv_rows(result))
+    return 2 if failed else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        return analyze(args)
+    except (AvemoError, OSError) as error:
+        ERRORS.print(str(error), style="red", soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        ERRORS.print("Stopped.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

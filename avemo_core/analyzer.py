@@ -1,0 +1,472 @@
+"""One way from a file to a reading: decode, find faces, describe sound, cut windows, run the model, calibrate, decide."""
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import checkpoint, faces, media, sound, timeline
+from .calibration import CONDITIONS
+from .labels import K
+from .model.attention_cam import AttentionCAM, Output
+from .model.branches.mel_cnn import shrink_mask
+from .types import (
+    FACE_STEP_S,
+    MELS,
+    SOUND_HOP_S,
+    WINDOW_HOP_S,
+    AvemoError,
+    Clip,
+    ClipResult,
+    Explanation,
+    FaceTrack,
+    Reading,
+    Sound,
+)
+from .verdict import condition_of, conflict, shares, verdict
+
+Progress = Callable[[str, float, float], None]
+
+MAX_SIDE = 960  # pixels: larger frames are shrunk while decoding
+GROUP = 24  # windows at once, so that a long clip needs little memory
+LONG_S = 300.0  # clips longer than this are sampled at half the rate
+LEAST_FACE_S = 0.3  # less than this of a face, or of speech, is not read
+LEAST_VOICE_S = 0.3
+FACE_CELLS = timeline.FACE_INPUT // 8  # cells of the face map, each way
+SHARE_NEEDED = 0.1  # of a window, for that window to count the modality
+
+
+@dataclass
+class _Sums:
+    """What the model said over the windows so far, and its evidence on the clip's own time axis."""
+
+    logits: dict[str, list[np.ndarray]] = field(default_factory=lambda: {c: [] for c in CONDITIONS})
+    face_evidence: np.ndarray | None = None
+    voice_evidence: np.ndarray | None = None
+
+
+class Analyzer:
+    """Holds the model and reads clips with it. Safe to share between threads.
+
+    Args:
+        checkpoint: "default" or the path of a .safetensors file.
+        device: "cpu", "cuda", or "auto" for CUDA where there is one.
+    """
+
+    def __init__(self, checkpoint: str | Path = "default", device: str = "auto"):
+        self.device = _device(device)
+        loaded = _load(checkpoint)
+        self.model: AttentionCAM = loaded.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[assignment]
+        self.model_id = loaded.model_id
+        self.calibration = loaded.calibration
+        self.card = loaded.card
+        self.detector = faces.Detector(str(self.device))
+
+    # --- clips -------------------------------------------------------------------------------------------------------
+
+    def analyze(
+        self,
+        path: str | Path,
+        every: float = WINDOW_HOP_S,
+        person: int | None = None,
+        progress: Progress | None = None,
+        limits: "media.Limits | None" = None,
+    ) -> ClipResult:
+        """The reading of one clip.
+
+        Args:
+            path: a video, sound or picture file.
+            every: seconds from one window to the next.
+            person: track_id of the face to read; the largest where none is given.
+            progress: called with (stage, done, total); may raise types.Cancelled.
+            limits: of size, length, time and memory; media.Limits() where none are given.
+
+        Raises:
+            MediaError: the file cannot be read or is over a limit.
+            AvemoError: `person` is not in the clip, or `every` is not positive.
+        """
+        if not every > 0:
+            raise AvemoError(f"Windows must move on: got a step of {every} s; choose a positive one such as {WINDOW_HOP_S}.")
+        limits = limits or media.Limits()
+        say = progress or (lambda stage, done, total: None)
+        timings: dict[str, float] = {}
+        with _timed(timings, "media"):
+            say("media", 0, 1)
+            clip = media.decode(Path(path), limits)
+            say("media", 1, 1)
+        with _timed(timings, "faces"):
+            tracks = self._faces(clip, limits, say)
+        with _timed(timings, "sound"):
+            heard = self._sound(clip, limits, say)
+        with _timed(timings, "model"):
+            result = self.read(clip, tracks, heard, every, person, say)
+        return replace(result, timings=timings | {"total": sum(timings.values())})
+
+    def _faces(self, clip: Clip, limits: "media.Limits", say: Progress) -> tuple[FaceTrack, ...]:
+        if clip.video is None:
+            return ()
+        step = FACE_STEP_S if clip.duration_s <= LONG_S else 2 * FACE_STEP_S
+        total = max(1, round(clip.duration_s / step))
+        say("faces", 0, total)
+        longer = max(clip.video.width, clip.video.height)
+        chunks = media.frames(clip, every_s=step, max_side=MAX_SIDE, limits=limits)
+        return faces.track(
+            chunks, self.detector, max(1.0, longer / MAX_SIDE), lambda done: say("faces", done, max(done, total))
+        )
+
+    def _sound(self, clip: Clip, limits: "media.Limits", say: Progress) -> Sound | None:
+        if not clip.audio:
+            return None
+        chunks: list[np.ndarray] = []
+        start = 0.0
+        for samples, start_s in media.sound(clip, limits=limits):
+            if not chunks:
+                start = start_s
+            chunks.append(samples)
+            say("sound", start_s, max(clip.duration_s, start_s, SOUND_HOP_S))
+        wave = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+        say("sound", 1, 1)
+        return sound.describe(wave, start)
+
+    def read(
+        self,
+        clip: Clip,
+        tracks: tuple[FaceTrack, ...],
+        heard: Sound | None,
+        every: float = WINDOW_HOP_S,
+        person: int | None = None,
+        progress: Progress | None = None,
+    ) -> ClipResult:
+        """The reading of faces and sound that are already found: what `analyze` does after decoding."""
+        say = progress or (lambda stage, done, total: None)
+        track = _choose(tracks, person)
+        starts, ends = timeline.grid(clip.duration_s, every)
+        weights, reasons = _weights(clip, track, heard, starts, ends)
+        sums = self._windows(track, heard, starts, ends, weights, say)
+        prior = self.calibration.both.probabilities(self.model.head.bias.detach().float().cpu().numpy())
+        face = self._reading("face", sums, weights, reasons, prior)
+        voice = self._reading("voice", sums, weights, reasons, prior)
+        both = self._both(sums, weights, face, voice, prior)
+        return ClipResult(
+            clip=clip,
+            verdict=verdict(self.calibration, face, voice, both),
+            face=face,
+            voice=voice,
+            both=both,
+            window_start_s=starts,
+            window_end_s=ends,
+            faces=tracks,
+            person=None if track is None else track.track_id,
+            sound=heard,
+            shares=shares(prior, face, voice, both),
+            conflict=conflict(self.calibration, face, voice),
+            warnings=clip.warnings + _warnings(tracks, track),
+            model_id=self.model_id,
+            evidence=self._explanation(track, heard, sums),
+            timings={},
+        )
+
+    # --- the model over windows --------------------------------------------------------------------------------------
+
+    def _windows(
+        self,
+        track: FaceTrack | None,
+        heard: Sound | None,
+        starts: np.ndarray,
+        ends: np.ndarray,
+        weights: dict[str, np.ndarray],
+        say: Progress,
+    ) -> _Sums:
+        sums = _Sums()
+        share = _normed(weights["both"])
+        greys = timeline.grey(track.crops) if track is not None else np.zeros((0, 48, 48), np.uint8)
+        for first in range(0, len(starts), GROUP):
+            say("model", first, len(starts))
+            part = slice(first, min(first + GROUP, len(starts)))
+            self._group(
+                sums, track, greys, heard, starts[part], ends[part], {c: w[part] for c, w in weights.items()}, share[part]
+            )
+        say("model", len(starts), len(starts))
+        return sums
+
+    @torch.inference_mode()
+    def _group(self, sums, track, greys, heard, starts, ends, weights, share) -> None:
+        """Runs the branches once over a group of windows, and the fusion in each condition."""
+        windows = timeline.windows(None, heard, starts, ends)
+        rows = [
+            timeline.face_rows(track, s, e) if track is not None else np.zeros(0, int)
+            for s, e in zip(starts, ends, strict=True)
+        ]
+        used = np.unique(np.concatenate(rows)).astype(int)
+        maps = self._embed(greys[used])
+        steps = timeline.FACE_STEPS
+        place = np.zeros((len(starts), steps), int)
+        present = np.zeros((len(starts), steps), bool)
+        times = windows.face_times_s - starts[:, None]
+        for w, chosen in enumerate(rows):
+            place[w, : len(chosen)] = np.searchsorted(used, chosen)
+            present[w, : len(chosen)] = track.present[chosen] if track is not None else False
+            times[w, : len(chosen)] = (track.times_s[chosen] - starts[w]) if track is not None else 0
+        if len(used):
+            seen = maps[torch.from_numpy(place).to(self.device)]
+        else:
+            seen = torch.zeros(len(starts), 1, self.model.face_branch.channels, 1, 1, device=self.device)
+            times, present = times[:, :1], present[:, :1]
+        columns = windows.log_mel.shape[3]
+        mel, valid = self._tensor(windows.log_mel), self._tensor(windows.sound_valid)
+        with self._precision():
+            spoken = self.model.embed_voice(mel, valid).float()
+        clock = self._tensor(np.tile(np.arange(0, columns, 4) * SOUND_HOP_S, (len(starts), 1)))
+        inputs = (seen, self._tensor(times), self._tensor(present), spoken, clock, shrink_mask(valid, 4))
+        available = {c: weights[c] >= SHARE_NEEDED for c in ("face", "voice")}
+        counts = {
+            "face": np.stack((available["face"], np.zeros_like(available["face"])), 1),
+            "voice": np.stack((np.zeros_like(available["voice"]), available["voice"]), 1),
+            "both": np.stack((available["face"], available["voice"]), 1),
+        }
+        for condition, count in counts.items():
+            if condition != "both" and not count.any():
+                sums.logits[condition].append(np.tile(self.model.head.bias.float().cpu().numpy(), (len(starts), 1)))
+                continue
+            out = self.model.fuse(*inputs, available=self._tensor(count), maps=condition == "both")
+            sums.logits[condition].append(out.logits.float().cpu().numpy())
+            if condition == "both":
+                self._add_evidence(sums, out, track, heard, rows, windows, share)
+
+    @staticmethod
+    def _add_evidence(sums: _Sums, out: Output, track, heard, rows, windows, weight: np.ndarray) -> None:
+        """Lays each window's evidence, times the window's weight, on the clip's frames and sound columns."""
+        if track is not None:
+            evidence = out.face_evidence.float().cpu().numpy()  # type: ignore[union-attr]
+            if sums.face_evidence is None:
+                sums.face_evidence = np.zeros((K, len(track.times_s), FACE_CELLS, FACE_CELLS), np.float32)
+            for w, chosen in enumerate(rows):
+                if len(chosen):
+                    sums.face_evidence[:, chosen] += weight[w] * evidence[w, :, : len(chosen)]
+        if heard is not None:
+            evidence = out.voice_evidence.float().cpu().numpy()  # type: ignore[union-attr]
+            if sums.voice_evidence is None:
+                sums.voice_evidence = np.zeros((K, evidence.shape[2], heard.log_mel.shape[1]), np.float32)
+            for w in range(len(windows.start_s)):
+                place, columns = timeline.sound_columns(heard, windows.start_s[w], windows.end_s[w])
+                if not len(columns):
+                    continue
+                # one column of the branch covers four of the spectrogram: it is spread over those that exist
+                coarse = np.arange(place, place + len(columns)) // 4
+                share = 1 / np.bincount(coarse, minlength=evidence.shape[3])[coarse]
+                sums.voice_evidence[:, :, columns] += weight[w] * evidence[w][:, :, coarse] * share
+
+    def _embed(self, greys: np.ndarray) -> Tensor:
+        """Grey crops uint8 [n,48,48] -> maps [n,D,h,w] float32."""
+        parts = []
+        for start in range(0, len(greys), 64):
+            crops = torch.from_numpy(greys[start : start + 64]).to(self.device)[:, None].float() / 255
+            with self._precision():
+                parts.append(self.model.embed_faces(crops.to(memory_format=torch.channels_last)).float())
+        return torch.cat(parts) if parts else torch.zeros(0, self.model.face_branch.channels, 1, 1, device=self.device)
+
+    def _precision(self):
+        """Half precision on CUDA, where it is faster; full on the CPU."""
+        return torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda")
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)
+
+    # --- readings ----------------------------------------------------------------------------------------------------
+
+    def _reading(self, condition: str, sums: _Sums, weights, reasons, prior: np.ndarray) -> Reading:
+        logits = np.concatenate(sums.logits[condition])
+        reason = reasons[condition]
+        if reason is not None:
+            return Reading(condition, prior, np.tile(prior, (len(logits), 1)), False, reason)
+        calibrated = self.calibration.of(condition)
+        windows = calibrated.probabilities(logits, windows=True)
+        windows[weights[condition] < SHARE_NEEDED] = prior
+        clip = _normed(weights[condition]) @ logits
+        return Reading(condition, calibrated.probabilities(clip), windows, True)
+
+    def _both(self, sums: _Sums, weights, face: Reading, voice: Reading, prior: np.ndarray) -> Reading:
+        logits = np.concatenate(sums.logits["both"])
+        if not (face.available or voice.available):
+            reason = f"{face.reason}, {voice.reason}"
+            return Reading("both", prior, np.tile(prior, (len(logits), 1)), False, reason)
+        clip_calibration = self.calibration.of(condition_of(face, voice))
+        windows = self.calibration.both.probabilities(logits, windows=True)
+        seen = face.available & (weights["face"] >= SHARE_NEEDED)
+        spoken = voice.available & (weights["voice"] >= SHARE_NEEDED)
+        windows[seen & ~spoken] = face.windows[seen & ~spoken]
+        windows[spoken & ~seen] = voice.windows[spoken & ~seen]
+        windows[~spoken & ~seen] = prior
+        clip = _normed(weights["both"]) @ logits
+        return Reading("both", clip_calibration.probabilities(clip), windows, True)
+
+    def _explanation(self, track: FaceTrack | None, heard: Sound | None, sums: _Sums) -> Explanation:
+        none = np.zeros(0)
+        return Explanation(
+            method="cam",
+            model_id=self.model_id,
+            bias=self.model.head.bias.detach().float().cpu().numpy(),
+            face=sums.face_evidence,
+            face_times_s=none if track is None else track.times_s,
+            voice=sums.voice_evidence,
+            voice_times_s=none if heard is None else heard.start_s + np.arange(heard.log_mel.shape[1]) * SOUND_HOP_S,
+            voice_edges_hz=sound.mel_edges_hz()[:: MELS // 10],
+        )
+
+    # --- live --------------------------------------------------------------------------------------------------------
+
+    def embed(self, crops: np.ndarray) -> Tensor:
+        """Aligned colour crops uint8 [n,64,64,3] -> maps [n,D,h,w], for a stream that reads each frame once."""
+        with torch.inference_mode():
+            return self._embed(timeline.grey(crops))
+
+    @torch.inference_mode()
+    def read_window(
+        self,
+        maps: Tensor | None,
+        face_times_s: np.ndarray,
+        wave: np.ndarray | None,
+        wave_start_s: float,
+        start_s: float,
+        end_s: float,
+    ) -> dict[str, np.ndarray | None]:
+        """One window of a stream -> calibrated probabilities [7] by condition; None where that stream says nothing.
+
+        Args:
+            maps: [n,D,h,w] from `embed`, of the frames at `face_times_s` [n], or None.
+            wave: float32 [m] at 16 kHz that starts at `wave_start_s`, or None.
+            start_s, end_s: the window, on the same clock.
+        """
+        heard = None if wave is None or len(wave) < 160 else sound.describe(wave, wave_start_s)
+        cut = timeline.windows(None, heard, np.array([start_s]), np.array([end_s]))
+        speaks = heard is not None and heard.voiced.sum() * SOUND_HOP_S >= LEAST_VOICE_S
+        sees = maps is not None and len(maps) > 0
+        if sees:
+            keep = np.linspace(0, len(maps) - 1, min(len(maps), timeline.FACE_STEPS)).round().astype(int)  # type: ignore[arg-type]
+            seen, times = maps[torch.from_numpy(keep)][None], np.asarray(face_times_s)[keep][None] - start_s  # type: ignore[index]
+        else:
+            seen, times = torch.zeros(1, 1, self.model.face_branch.channels, 1, 1, device=self.device), np.zeros((1, 1))
+        valid = self._tensor(cut.sound_valid)
+        with self._precision():
+            spoken = self.model.embed_voice(self._tensor(cut.log_mel), valid).float()
+        clock = self._tensor(np.arange(0, valid.shape[1], 4)[None] * SOUND_HOP_S)
+        inputs = (
+            seen,
+            self._tensor(times),
+            torch.ones(seen.shape[:2], device=self.device),
+            spoken,
+            clock,
+            shrink_mask(valid, 4),
+        )
+
+        def run(condition: str, face: bool, voice: bool) -> np.ndarray:
+            out = self.model.fuse(*inputs, available=self._tensor(np.array([[face, voice]])))
+            return self.calibration.of(condition).probabilities(out.logits.float().cpu().numpy()[0], windows=True)
+
+        face = run("face", True, False) if sees else None
+        voice = run("voice", False, True) if speaks else None
+        both = run("both", True, True) if sees and speaks else (face if sees else voice)
+        return {"face": face, "voice": voice, "both": both}
+
+
+def _load(path: str | Path) -> checkpoint.Checkpoint:
+    return checkpoint.load(path)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise AvemoError(f"Unknown device {name!r}; choose cpu, cuda or auto.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise AvemoError("Device cuda was asked for, but PyTorch finds no CUDA device here; choose cpu or auto.")
+    return device
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str):
+    started = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - started
+
+
+def _choose(tracks: tuple[FaceTrack, ...], person: int | None) -> FaceTrack | None:
+    if person is None:
+        return tracks[0] if tracks else None
+    for track in tracks:
+        if track.track_id == person:
+            return track
+    there = f"persons 0 to {len(tracks) - 1}" if tracks else "no face"
+    raise AvemoError(f"Person {person} was asked for, but this clip has {there}; leave the choice out to read the largest.")
+
+
+def _weights(
+    clip: Clip, track: FaceTrack | None, heard: Sound | None, starts: np.ndarray, ends: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
+    """How much of each window [W] shows a face or holds speech, and why a modality is not read at all."""
+    face, voice = np.zeros(len(starts)), np.zeros(len(starts))
+    for w, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        if track is not None:
+            rows = timeline.face_rows(track, start, end)
+            face[w] = track.present[rows].mean() if len(rows) else 0.0
+        if heard is not None:
+            _, columns = timeline.sound_columns(heard, start, end)
+            steps = max(1, min(timeline.SOUND_STEPS, round((end - start) / SOUND_HOP_S)))
+            voice[w] = heard.voiced[columns].sum() / steps
+    reasons = {"face": _why_no_face(clip, track), "voice": _why_no_voice(clip, heard)}
+    if reasons["face"] is not None:
+        face[:] = 0
+    if reasons["voice"] is not None:
+        voice[:] = 0
+    face[face < SHARE_NEEDED] = 0
+    voice[voice < SHARE_NEEDED] = 0
+    if reasons["face"] is None and not face.any():
+        reasons["face"] = "the face is seen too briefly"
+    if reasons["voice"] is None and not voice.any():
+        reasons["voice"] = "the voice is heard too briefly"
+    both = face + voice
+    return {"face": face, "voice": voice, "both": both}, reasons
+
+
+def _why_no_face(clip: Clip, track: FaceTrack | None) -> str | None:
+    if clip.video is None:
+        return "no picture in this clip"
+    if track is None or not track.present.any():
+        return "no face in this clip"
+    if not clip.is_image and clip.duration_s > 1 and track.present.sum() * FACE_STEP_S < LEAST_FACE_S:
+        return "the face is seen too briefly"
+    return None
+
+
+def _why_no_voice(clip: Clip, heard: Sound | None) -> str | None:
+    if heard is None or not clip.audio:
+        return "no sound in this clip"
+    if not heard.voiced.any():
+        return "no voice in this clip"
+    if heard.voiced.sum() * SOUND_HOP_S < LEAST_VOICE_S:
+        return "the voice is heard too briefly"
+    return None
+
+
+def _warnings(tracks: tuple[FaceTrack, ...], track: FaceTrack | None) -> tuple[str, ...]:
+    notes = []
+    if len(tracks) > 1 and track is not None:
+        which = "the largest" if track.track_id == 0 else f"person {track.track_id}"
+        notes.append(f"{len(tracks)} faces were found; {which} is read.")
+    if track is not None and len(track.times_s) > 1 and not track.present.all():
+        missing = int((~track.present).sum())
+        notes.append(f"No face in {missing} of {len(track.present)} sampled frames; these are left out of the face reading.")
+    return tuple(notes)
+
+
+def _normed(weights: np.ndarray) -> np.ndarray:
+    """Weights [W] that add to one; alike for all windows where none has any."""
+    total = weights.sum()
+    return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))

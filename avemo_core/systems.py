@@ -1,0 +1,45 @@
+"""Every model that AVEMO can run: one literal table from a name to its source, its parts and its settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from .model.attention_cam import AttentionCAM
+
+
+@dataclass(frozen=True)
+class System:
+    paper: str
+    branches: tuple[str, ...]
+    fusion: str
+    head: str
+    build: Callable[..., nn.Module]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+SYSTEMS: dict[str, System] = {
+    "attention_cam": System(
+        paper="house model, after Matveev et al.: attention per dimension, cross-modal attention as fusion, CAM head",
+        branches=("face_cnn", "mel_cnn"),
+        fusion="cross_modal",
+        head="cam",
+        build=AttentionCAM,
+        settings={
+            "classes": 7,
+            "face_widths": [32, 64, 128, 256],
+            "face_blocks": [1, 2, 2],
+            "voice_widths": [32, 64, 96, 160],
+            "voice_blocks": [1, 2, 2],
+            "width": 128,
+        },
+    ),
+}
+
+
+def system(name: str) -> System:
+    """The system of that name; ValueError lists the valid ones."""
+    if name not in SYSTEMS:
+        raise ValueError(f"Unknown system {name!r}; choose one of {', '.join(SYSTEMS)}.")
+    return SYSTEMS[name]

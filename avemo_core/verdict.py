@@ -1,0 +1,71 @@
+"""From the three readings to one verdict: what is expressed, how sure, or why there is no answer."""
+
+import numpy as np
+
+from .calibration import Calibration
+from .labels import LABELS
+from .types import Reading, Verdict
+
+CLOSE = 0.10  # two labels nearer than this in probability are called close
+
+
+def shares(prior: np.ndarray, face: Reading, voice: Reading, both: Reading) -> dict[str, float]:
+    """Shapley values of face and voice in the probability of the most likely label (Shapley 1953).
+
+    The empty set is worth the calibrated prior, each set of modalities its own calibrated reading; a missing modality
+    adds nothing. start + face + voice = the probability in `both`.
+    """
+    k = int(both.probabilities.argmax())
+    empty, full = float(prior[k]), float(both.probabilities[k])
+    if face.available and voice.available:
+        alone_face, alone_voice = float(face.probabilities[k]), float(voice.probabilities[k])
+        by_face = ((alone_face - empty) + (full - alone_voice)) / 2
+        return {"start": empty, "face": by_face, "voice": full - empty - by_face}
+    return {
+        "start": empty,
+        "face": full - empty if face.available else 0.0,
+        "voice": full - empty if voice.available else 0.0,
+    }
+
+
+def conflict(calibration: Calibration, face: Reading, voice: Reading) -> bool:
+    """True where face alone and voice alone each reach their threshold, for different labels."""
+    if not (face.available and voice.available):
+        return False
+    sure = [float(reading.probabilities.max()) >= calibration.of(reading.condition).threshold for reading in (face, voice)]
+    return all(sure) and int(face.probabilities.argmax()) != int(voice.probabilities.argmax())
+
+
+def condition_of(face: Reading, voice: Reading) -> str:
+    """Which calibration a clip's `both` reading has: the one of what is there."""
+    if face.available and voice.available:
+        return "both"
+    return "face" if face.available else "voice"
+
+
+def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Reading) -> Verdict:
+    """The most likely label with its confidence; abstains below the threshold, or where there is nothing to read."""
+    top = np.sort(both.probabilities)[::-1]
+    label = LABELS[int(both.probabilities.argmax())]
+    used = calibration.of(condition_of(face, voice))
+    confidence = float(top[0])
+    if not (face.available or voice.available):
+        return Verdict(label, confidence, True, f"{face.reason}, {voice.reason}", used.threshold, None)
+    agreement = used.agreement(confidence)
+    if confidence >= used.threshold:
+        return Verdict(label, confidence, False, None, used.threshold, agreement)
+    if conflict(calibration, face, voice) or _pull_apart(face, voice, confidence):
+        reason = "face and voice disagree"
+    elif top[0] - top[1] < CLOSE:
+        reason = "two emotions are close"
+    else:
+        reason = "no emotion stands out enough"
+    return Verdict(label, confidence, True, reason, used.threshold, agreement)
+
+
+def _pull_apart(face: Reading, voice: Reading, confidence: float) -> bool:
+    """Each alone is surer of its own label than both together are of any."""
+    if not (face.available and voice.available):
+        return False
+    alone = min(float(face.probabilities.max()), float(voice.probabilities.max()))
+    return int(face.probabilities.argmax()) != int(voice.probabilities.argmax()) and alone > confidence
