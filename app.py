@@ -1,0 +1,59 @@
+"""Starts the demo: python app.py [--port 7860] [--open]. Also what a Gradio Space runs, as it is."""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import webbrowser
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: it reports from the import on
+
+import uvicorn
+
+from avemo_core.analyzer import Analyzer
+from avemo_core.types import AvemoError
+from avemo_core.web.services import Settings
+from avemo_core.web.site import build_site
+
+log = logging.getLogger("avemo")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def arguments(argv: list[str], environment: dict[str, str]) -> argparse.Namespace:
+    """Flags, with what Gradio's own variables say as defaults; a Space listens to everyone on port 7860."""
+    space = bool(environment.get("SPACE_ID"))
+    parser = argparse.ArgumentParser(description="AVEMO's demo: which emotion do a face and a voice express in a clip?")
+    parser.add_argument("--host", default=environment.get("GRADIO_SERVER_NAME", "0.0.0.0" if space else "127.0.0.1"))
+    parser.add_argument("--port", type=int, default=environment.get("GRADIO_SERVER_PORT", "7860"))
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument("--checkpoint", default="default", help="the model to read with: a name or a file")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
+    parser.add_argument("--keep-minutes", type=float, default=30, help="clips go this long after the last use (default: 30)")
+    args = parser.parse_args(argv)
+    args.space = space
+    return args
+
+
+def main(argv: list[str], environment: dict[str, str]) -> int:
+    args = arguments(argv, environment)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    hosts = LOOPBACK if args.host in LOOPBACK else ()
+    settings = Settings(hosts=hosts, space=args.space, keep_s=args.keep_minutes * 60)
+    try:
+        analyzer = Analyzer(args.checkpoint, device=args.device)
+    except AvemoError as error:
+        print(error, file=sys.stderr)
+        return 1
+    site = build_site(analyzer, settings)
+    address = f"http://{'127.0.0.1' if args.host == '0.0.0.0' else args.host}:{args.port}"
+    print(f"AVEMO is at {address} (Ctrl+C stops it)", flush=True)
+    if args.open:
+        threading.Timer(1.0, webbrowser.open, (address,)).start()
+    # Pages keep connections open for progress; a stop does not wait for them.
+    uvicorn.run(site, host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], dict(os.environ)))

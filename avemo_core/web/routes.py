@@ -1,0 +1,310 @@
+"""The demo's own HTTP interface. Every answer is for one visitor: what belongs to another is as absent as what never was."""
+
+import asyncio
+import json
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from ..explain import render
+from ..labels import EMOTIONS
+from ..types import AvemoError, ClipResult
+from . import figures, record, theme, upload
+from .jobs import Job
+from .services import STATIC, Services
+from .visitors import Held, TooMany, Visitor
+
+log = logging.getLogger("avemo.web")
+EXAMPLES = STATIC / "examples"
+EVENT_STEP_S = 0.1  # how often a watched job is looked at
+KEEP_ALIVE_S = 10  # proxies close a stream that is silent for longer
+GONE = "This reading is not here any more, or never was yours; read the clip again."
+# How a browser is told what the clip is. By container, never by what the visitor said.
+MEDIA_TYPES = {
+    "mp4": "video/mp4",
+    "mov": "video/mp4",
+    "matroska": "video/webm",
+    "webm": "video/webm",
+    "avi": "video/x-msvideo",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "aac": "audio/aac",
+}
+DOWNLOADS = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "npz": "application/octet-stream",
+}
+
+
+def add(app: FastAPI, services: Services) -> None:
+    """All routes and error answers. Call before Gradio is mounted: it takes whatever is left."""
+    app.include_router(_clips(services))
+    app.include_router(_results(services))
+    app.include_router(_status(services))
+    app.include_router(_made_files())
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(AvemoError, _refused)
+    app.add_exception_handler(StarletteHTTPException, _no_route)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+
+
+def _clips(services: Services) -> APIRouter:
+    """Sending a clip and watching its job."""
+    router = APIRouter(prefix="/api")
+    visitors, jobs, settings = services.visitors, services.jobs, services.settings
+
+    def job_of(request: Request, job_id: str) -> Job:
+        job = jobs.find(request.state.visitor, job_id)
+        if job is None:
+            raise HTTPException(404, "There is no such job; send the clip again.")
+        return job
+
+    @router.post("/clips", status_code=202)
+    async def send(request: Request) -> dict[str, str]:
+        """A clip as a form with one file, or {"example": name} as JSON -> {"job": id}."""
+        visitor = visitors.admit(request.state.visitor)
+        visitors.count_post(visitor)
+        jobs.check_room(visitor)
+        path = await asyncio.to_thread(visitors.place, visitor)
+        kind = request.headers.get("content-type", "")
+        if kind.startswith("application/json"):
+            name = await _place_example(request, path)
+        else:
+            length = request.headers.get("content-length", "")
+            size = int(length) if length.isdigit() else None
+            name = await upload.receive(request.stream(), kind, size, path, settings.max_bytes)
+        return {"job": _submit(services, visitor, path, name).job_id}
+
+    @router.get("/jobs/{job_id}")
+    def state(request: Request, job_id: str) -> dict[str, Any]:
+        return jobs.snapshot(job_of(request, job_id))
+
+    @router.get("/jobs/{job_id}/events")
+    async def events(request: Request, job_id: str) -> StreamingResponse:
+        return StreamingResponse(_watch(services, job_of(request, job_id)), media_type="text/event-stream")
+
+    @router.delete("/jobs/{job_id}")
+    def cancel(request: Request, job_id: str) -> dict[str, Any]:
+        job = job_of(request, job_id)
+        jobs.cancel(job)
+        return jobs.snapshot(job)
+
+    return router
+
+
+def _results(services: Services) -> APIRouter:
+    """Readings: the record, the clip, pictures, downloads; another person; deleting."""
+    router = APIRouter(prefix="/api/results/{result_id}")
+    visitors = services.visitors
+
+    def held_of(request: Request, result_id: str) -> Held:
+        held = visitors.held(request.state.visitor, result_id)
+        if held is None:
+            raise HTTPException(404, GONE)
+        return held
+
+    @router.get("")
+    def reading(request: Request, result_id: str) -> dict[str, Any]:
+        result = held_of(request, result_id).result
+        return {"record": result.to_json(), "page": record.page_record(result)}
+
+    @router.get("/clip")
+    def clip(request: Request, result_id: str) -> FileResponse:
+        held = held_of(request, result_id)
+        return FileResponse(held.path, media_type=media_type(held.result.clip.container, held.result.clip.is_image))
+
+    @router.get("/image/{name}.png")
+    def image(request: Request, result_id: str, name: str, label: str = "neutral") -> Response:
+        held = held_of(request, result_id)
+        if name not in render.IMAGES or label not in EMOTIONS:
+            raise HTTPException(404, f"There is no such picture; choose one of {', '.join(render.IMAGES)}.")
+        return Response(render.image(held.result, name, label), media_type="image/png")
+
+    @router.get("/download/{kind}")
+    def download(request: Request, result_id: str, kind: str) -> Response:
+        held = held_of(request, result_id)
+        if kind not in DOWNLOADS:
+            raise HTTPException(404, f"There is no such download; choose one of {', '.join(DOWNLOADS)}.")
+        name = f"{Path(held.name).stem}-avemo.{kind}"
+        headers = {"content-disposition": _attachment(name)}
+        return Response(_file(held.result, kind), media_type=DOWNLOADS[kind], headers=headers)
+
+    @router.post("/person", status_code=202)
+    async def person(request: Request, result_id: str) -> dict[str, str]:
+        """{"track_id": n} -> the same clip read for another of its faces."""
+        held = held_of(request, result_id)
+        visitor = visitors.admit(request.state.visitor)
+        visitors.count_post(visitor)
+        track_id = (await _json(request)).get("track_id")
+        known = [track.track_id for track in held.result.faces]
+        if not isinstance(track_id, int) or track_id not in known:
+            raise AvemoError(f"There is no face {track_id!r} in this clip; choose one of {known}.")
+        return {"job": services.jobs.submit(visitor, held.path, held.name, person=track_id).job_id}
+
+    @router.delete("", status_code=204)
+    def delete(request: Request, result_id: str) -> Response:
+        held = held_of(request, result_id)
+        services.jobs.cancel_clip(held.path)
+        visitors.forget(visitors.admit(request.state.visitor), held.result_id)
+        return Response(status_code=204)
+
+    return router
+
+
+def _status(services: Services) -> APIRouter:
+    """What anyone may know: the examples and how the server stands."""
+    router = APIRouter(prefix="/api")
+    started = time.monotonic()
+
+    @router.get("/examples")
+    def examples() -> list[dict[str, Any]]:
+        return [{key: value for key, value in row.items() if key != "file"} for row in read_examples()]
+
+    @router.get("/status")
+    def status() -> dict[str, Any]:
+        return {
+            "model_id": services.analyzer.model_id,
+            "device": str(services.analyzer.device),
+            "queue": services.jobs.waiting(),
+            "uptime_s": round(time.monotonic() - started, 1),
+        }
+
+    return router
+
+
+def _made_files() -> APIRouter:
+    """Static files that are made from labels, or lie in the packages we install."""
+    router = APIRouter(prefix="/static")
+    plotly = Path(str(find_spec("plotly").origin)).parent / "package_data" / "plotly.min.js"  # type: ignore[union-attr]
+    gradio = Path(str(find_spec("gradio").origin)).parent / "templates" / "frontend"  # type: ignore[union-attr]
+
+    @router.get("/css/emotions.css")
+    def emotions() -> Response:
+        return Response(theme.emotions_css(), media_type="text/css")
+
+    @router.get("/icons.svg")
+    def icons() -> Response:
+        return Response(theme.icons_svg(), media_type="image/svg+xml")
+
+    @router.get("/icon.svg")
+    def favicon() -> Response:
+        return Response(theme.FAVICON, media_type="image/svg+xml")
+
+    @router.get("/plotly.min.js")
+    def plotly_script() -> FileResponse:
+        return FileResponse(plotly, headers={"cache-control": "public, max-age=86400"})
+
+    @router.get("/js/iframeResizer.contentWindow.min.js")
+    def resizer() -> FileResponse:  # Gradio's page asks for it; a Space sizes its frame by it
+        return FileResponse(gradio / "static" / "js" / "iframeResizer.contentWindow.min.js")
+
+    return router
+
+
+def read_examples() -> list[dict[str, Any]]:
+    """The rows of static/examples/examples.json, or none where no examples were made."""
+    index = EXAMPLES / "examples.json"
+    return json.loads(index.read_text()) if index.exists() else []
+
+
+def media_type(container: str, is_image: bool) -> str:
+    """What to tell the browser; bytes to download where it could not play them anyway."""
+    if is_image:
+        return "image/png" if "png" in container else "image/jpeg"
+    names = container.split(",")
+    return next((MEDIA_TYPES[name] for name in names if name in MEDIA_TYPES), "application/octet-stream")
+
+
+async def _place_example(request: Request, path: Path) -> str:
+    """Copy the example that the request names to `path`; returns its file name."""
+    name = (await _json(request)).get("example")
+    rows = {row["name"]: row for row in read_examples()}
+    if name not in rows:
+        raise AvemoError(f"There is no example {name!r}; choose one of {', '.join(rows) or 'none: no examples were made'}.")
+    await asyncio.to_thread(shutil.copyfile, EXAMPLES / rows[name]["file"], path)
+    return str(rows[name]["file"])
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > 4096:
+            raise AvemoError("This request is longer than 4 kB; send a small JSON object.")
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise AvemoError("The request is not a JSON object; send one.")
+    return value
+
+
+def _submit(services: Services, visitor: Visitor, path: Path, name: str) -> Job:
+    try:
+        return services.jobs.submit(visitor, path, name)
+    except AvemoError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+async def _watch(services: Services, job: Job) -> AsyncIterator[str]:
+    """Server-sent events: how the job stands, whenever that changes, until it ends or the server stops."""
+    shown: dict[str, Any] = {}
+    sent_at = time.monotonic()
+    while not services.jobs.stopping:
+        now = services.jobs.snapshot(job)
+        if {**now, "elapsed_s": 0} != {**shown, "elapsed_s": 0}:
+            shown, sent_at = now, time.monotonic()
+            yield f"data: {json.dumps(now)}\n\n"
+        elif time.monotonic() - sent_at > KEEP_ALIVE_S:
+            sent_at = time.monotonic()
+            yield ": still here\n\n"
+        if now["state"] in ("done", "failed", "cancelled"):
+            return
+        await asyncio.sleep(EVENT_STEP_S)
+
+
+def _file(result: ClipResult, kind: str) -> bytes:
+    if kind == "csv":
+        return record.csv(result).encode()
+    if kind == "json":
+        return json.dumps(result.to_json(), indent=2, ensure_ascii=False).encode()
+    return figures.export(result, kind)
+
+
+def _attachment(name: str) -> str:
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
+    return f'attachment; filename="{plain}"'
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    status = 429 if isinstance(error, TooMany) else 413 if isinstance(error, upload.TooLarge) else 400
+    return JSONResponse({"error": str(error)}, status)
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    assert isinstance(error, StarletteHTTPException)
+    sentence = error.detail if isinstance(error.detail, str) else "Not found"
+    if sentence in ("Not Found", "Method Not Allowed"):
+        sentence = "There is nothing at this address for this kind of request; the pages are Try it, Live and About."
+    return JSONResponse({"error": sentence}, error.status_code)
+
+
+async def _not_valid(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "The request does not have the form that is expected here."}, 422)

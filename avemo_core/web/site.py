@@ -1,0 +1,163 @@
+"""The whole demo as one FastAPI application: guard, own routes, then Gradio's pages.
+
+A page is a function that takes the services and is called while its gr.Blocks is open. Its markup goes in with
+theme.markup(html, js_on_load="import('/static/js/my_page.js').then(m => m.start(element))"): Gradio adds it when it has
+loaded, so scripts start from there. Bar and foot are already on the page.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..media import Limits
+from . import routes, theme
+from .about import about_page
+from .jobs import Jobs
+from .live import add_live_route, live_page
+from .security import Guard
+from .services import STATIC, Services, Settings
+from .try_it import try_it_page
+from .visitors import Visitors
+
+if TYPE_CHECKING:
+    from ..analyzer import Analyzer
+
+log = logging.getLogger("avemo.web")
+
+
+@dataclass(frozen=True)
+class Page:
+    name: str
+    path: str
+    description: str
+    build: Callable[[Services], None]
+
+
+PAGES = (
+    Page("Try it", "/", "Which emotion do face and voice express in a clip, when, and on what evidence.", try_it_page),
+    Page("Live", "/live", "Which emotion face and voice express, live from the camera and microphone.", live_page),
+    Page("About", "/about", "What AVEMO reads and what it does not, how, how well, and what happens to a clip.", about_page),
+)
+PATHS = tuple(page.path for page in PAGES)
+
+
+def build_site(analyzer: "Analyzer", settings: Settings, clock: Callable[[], float] = time.monotonic) -> FastAPI:
+    """The application, ready to be served. `clock` is what the deletion schedule goes by."""
+    visitors = Visitors(settings, clock)
+    limits = Limits(max_bytes=settings.max_bytes, max_duration_s=settings.max_duration_s)
+    services = Services(analyzer, settings, visitors, Jobs(analyzer, visitors, limits, settings.workers))
+    app = FastAPI(title="AVEMO", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(services))
+    app.state.services = services
+    routes.add(app, services)
+    add_live_route(app, services)
+    gr.mount_gradio_app(
+        app,
+        _pages(services),
+        path="/",
+        theme=theme.gradio_theme(),
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        max_file_size=1,  # bytes; the upload route is closed as well
+    )
+    # Added last runs first: the guard is outside, then the pages are dressed.
+    app.add_middleware(Dressing, pages=PAGES, model_id=analyzer.model_id, version=_version())
+    app.add_middleware(Guard, settings=settings, pages=PATHS)
+    return app
+
+
+def _pages(services: Services) -> gr.Blocks:
+    """Every page in one Blocks, each with an address of its own."""
+    demo = gr.Blocks(title="AVEMO", analytics_enabled=False, fill_width=True)
+    first, *others = PAGES
+    with demo:
+        first.build(services)
+    for page in others:
+        with demo.route(page.name, page.path, show_in_navbar=False):
+            page.build(services)
+    return demo
+
+
+def _lifespan(services: Services) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(_sweep_forever(services))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await asyncio.to_thread(services.jobs.close)
+            services.visitors.close()
+
+    return lifespan
+
+
+async def _sweep_forever(services: Services) -> None:
+    while True:
+        await asyncio.sleep(services.settings.sweep_s)
+        try:
+            gone = await asyncio.to_thread(services.visitors.sweep, services.jobs.busy)
+        except Exception:
+            log.exception("the deletion schedule failed once; it goes on")
+        else:
+            if gone:
+                log.info("deleted %d reading(s) on schedule", gone)
+
+
+def _version() -> str:
+    """Changes whenever a style or script does, so that no browser shows yesterday's."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.glob("*/*.[cj]s*")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class Dressing:
+    """ASGI middleware that puts the bar, foot and head on the pages that Gradio sends."""
+
+    def __init__(self, app: ASGIApp, pages: tuple[Page, ...], model_id: str, version: str) -> None:
+        self.app = app
+        self.pages = {page.path: page for page in pages}
+        self.model_id = model_id
+        self.version = version
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self.pages.get(scope.get("path", ""))
+        if scope["type"] != "http" or page is None:
+            await self.app(scope, receive, send)
+            return
+        # Gradio would compress the page before it can be dressed.
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        start: Message = {}
+        body = b""
+
+        async def gather(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            dressed = body
+            if start["status"] == 200 and body:
+                nonce = scope["state"]["nonce"]
+                pages = tuple(self.pages.values())
+                dressed = theme.dress(body.decode(), pages, page, self.model_id, nonce, self.version).encode()
+                MutableHeaders(scope=start)["content-length"] = str(len(dressed))
+            await send(start)
+            await send({"type": "http.response.body", "body": dressed})
+
+        await self.app(scope, receive, gather)
