@@ -13,7 +13,6 @@ from ..labels import LABELS, index
 from ..types import ClipResult, FaceTrack
 from . import figures, wording
 
-
 DOWNLOADS = {
     "csv": "text/csv; charset=utf-8",
     "json": "application/json",

@@ -1,0 +1,68 @@
+// Small pieces that the scripts of the Try it page share: elements, icons, numbers, requests.
+
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else if (name === 'style' && typeof value === 'object') {
+      for (const [key, v] of Object.entries(value)) node.style.setProperty(key, v);
+    } else node.setAttribute(name, value === true ? '' : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+export function svg(tag, props = {}, ...children) {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+export const icon = (name) =>
+  svg('svg', { class: 'ic', viewBox: '0 0 20 20', 'aria-hidden': 'true' }, svg('use', { href: `/static/icons.svg#${name}` }));
+
+export const LABELS = ['neutral', 'happiness', 'sadness', 'anger', 'fear', 'disgust', 'surprise'];
+
+export const two = (value) => value.toFixed(2);
+
+export const percent = (share) => `${(share * 100).toFixed(3)}%`;
+
+// Evidence spans many sizes; two significant digits tell them apart.
+export const logits = (value) => (value === 0 ? '0' : String(Number(value.toPrecision(2))).replace('-', '\u2212'));
+
+export const signed = (value) => `${value < 0 ? '\u2212' : '+'}${Math.abs(value).toFixed(2)}`;
+
+export function megabytes(bytes) {
+  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+// The server's own sentence where it gave one; a plain one where it cannot be reached.
+export async function api(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: 'same-origin', ...options });
+  } catch {
+    throw new Error('AVEMO cannot be reached; check that it still runs, then try again.');
+  }
+  if (answer.status === 204) return null;
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Error(body.error || `AVEMO answered with an error (${answer.status}); try again.`);
+  return body;
+}
+
+export const asJson = (value) => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(value),
+});
+
+// A sentence from the record: plain, weak and strong words, an emotion with its glyph, a chip.
+export function sentence(parts) {
+  return parts.map(({ text, kind, label }) => {
+    if (kind === 'emotion') return el('span', { class: `emw em-${label}` }, icon(label), text);
+    if (kind === 'chip') return el('span', { class: `chip em-${label}` }, icon(label), text);
+    return el('span', { class: kind === 'weak' ? 'w' : null }, text);
+  });
+}
