@@ -145,6 +145,13 @@ def dress(html: str, pages: "tuple[Page, ...]", current: "Page", model_id: str, 
     )
     html = re.sub(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*', "", html)
     html = html.replace('<link rel="manifest" href="/manifest.json" />', "")
+    # In a layer, Gradio's reset of buttons, headings and links yields to our styles, whatever its selectors weigh. The
+    # link stays, switched off: Gradio's loader adds it again where it does not find it.
+    html = re.sub(
+        r'<link rel="stylesheet" crossorigin href="(\./assets/[\w.-]+)">',
+        r'<link rel="stylesheet" crossorigin href="\1" media="not all"><style>@import url("\1") layer(gradio);</style>',
+        html,
+    )
     html = re.sub(r"<script(?![^>]*\bsrc=)", f'<script nonce="{nonce}"', html)
     html = html.replace('control_page_title="true"', 'control_page_title="false"')  # or every page is called AVEMO
     html = html.replace("</head>", f"{head}</head>", 1)
