@@ -1,4 +1,4 @@
-"""A drawn face that moves and a synthetic voice that speaks: examples and test clips with nobody's picture or sound in them."""
+"""A drawn face that moves and a synthetic voice that speaks: examples and test clips that show and record nobody."""
 
 from .clips import Scene, write_clip, write_webcam
 from .face import draw_face

@@ -3,6 +3,7 @@
 import wave as wave_file
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -132,30 +133,36 @@ def voice_of(emotion: str | None, person: Person, seconds: float, seed: int, sce
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
+CODECS = {".webm": ("libvpx", "libopus"), ".wav": ("", "pcm_s16le")}  # H.264 and AAC elsewhere
+
+
 def _encode(path: Path, pictures, fps: int, size: tuple[int, int], sound: Array, starts: float, crf: int) -> None:
     """Pictures (iterator or None) and 16 kHz sound (may be empty) -> one file, picture and sound interleaved."""
     options = {"movflags": "+faststart"} if path.suffix in (".mp4", ".m4a", ".mov") else {}
+    picture_codec, sound_codec = CODECS.get(path.suffix, ("libx264", "aac"))
     with av.open(str(path), "w", options=options) as out:
-        video = None
+        video: Any = None  # PyAV's add_stream is typed as any kind of stream
+        audio: Any = None
         if pictures is not None:
-            video = out.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "medium", "threads": "1"})
+            speed = {"preset": "medium"} if picture_codec == "libx264" else {"deadline": "realtime", "b": "500k"}
+            video = out.add_stream(picture_codec, rate=fps, options={"crf": str(crf), "threads": "1", **speed})
             video.width, video.height, video.pix_fmt = *size, "yuv420p"
-        audio = (
-            out.add_stream("aac" if path.suffix != ".wav" else "pcm_s16le", rate=RATE, layout="mono") if len(sound) else None
-        )
-        if audio is not None and path.suffix != ".wav":
-            audio.bit_rate = 48000
+        if len(sound):
+            audio = out.add_stream(sound_codec, rate=RATE, layout="mono")
+            if sound_codec != "pcm_s16le":
+                audio.bit_rate = 48000
         done = 0
-        for k, picture in enumerate(pictures or ()):
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            frame.pts = k
-            out.mux(video.encode(frame))
-            until = max(0, round(((k + 1) / fps - starts) * RATE) // 1024 * 1024)
-            done = _encode_sound(out, audio, sound, done, until, starts)
-        _encode_sound(out, audio, sound, done, len(sound), starts)
-        for stream in (video, audio):
-            if stream is not None:
-                out.mux(stream.encode(None))
+        if video is not None:
+            for k, picture in enumerate(pictures):
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+                frame.pts = k
+                out.mux(video.encode(frame))
+                until = max(0, round(((k + 1) / fps - starts) * RATE) // 1024 * 1024)
+                done = _encode_sound(out, audio, sound, done, until, starts)
+            out.mux(video.encode(None))
+        if audio is not None:
+            _encode_sound(out, audio, sound, done, len(sound), starts)
+            out.mux(audio.encode(None))
 
 
 def _encode_sound(out, audio, sound: Array, done: int, until: int, starts: float) -> int:
@@ -231,9 +238,9 @@ def write_webcam(
         for picture in frames(emotion, PEOPLE[person], seconds, seed, 15, (320, 240), sound, Scene()):
             planes = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuvj420p").to_ndarray()
             out.write(b"FRAME\n" + planes.tobytes())
-    loud = np.interp(np.arange(3 * len(sound)) / 3, np.arange(len(sound)), sound)
+    loud = 3 * np.fft.irfft(np.fft.rfft(sound), 3 * len(sound))  # 16 kHz -> 48 kHz
     with wave_file.open(str(wav_path), "wb") as out_sound:
         out_sound.setnchannels(1)
         out_sound.setsampwidth(2)
         out_sound.setframerate(48000)
-        out_sound.writeframes((loud * 32767).astype("<i2").tobytes())
+        out_sound.writeframes((np.clip(loud, -1, 1) * 32767).astype("<i2").tobytes())

@@ -1,6 +1,6 @@
 """Draws a person's head and shoulders with an expression: soft shapes, one light, no pictures of anybody.
 
-Lengths are in head units: the head's centre is (0, 0), the chin near y = 1, the crown near y = -1.2, the eyes near x = +-0.31.
+Lengths are in head units: the head's centre is (0, 0), the chin near y = 1, the crown near -1.2, the eyes near x = +-0.31.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,15 @@ class View:
     @property
     def side(self) -> Array:
         return np.abs(self.u)
+
+    def part(self, picture: Array, side: float, top: float, bottom: float) -> tuple[Array, "View"]:
+        """The rectangle of the picture (as a view of it) where |u| < side and top < v < bottom: the rest costs no time."""
+        inside = (np.abs(self.u) < side) & (self.v > top) & (self.v < bottom)
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        if not len(rows):
+            rows = columns = np.zeros(1, int)
+        box = np.s_[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+        return picture[box], View(self.u[box], self.v[box], self.x[box], self.y[box], self.px)
 
 
 @lru_cache(maxsize=32)
@@ -67,8 +76,8 @@ def _relief(person: Person, e: Expression, u: Array, v: Array) -> Array:
     low, nose = person.low, person.nose
     z -= 0.085 * bump(a, v, 0.29, EYE_Y - 0.02 + low, 0.2, 0.12)
     z += 0.035 * bump(a, v, 0.27, -0.34 + low, 0.26, 0.09)
-    z += (0.05 + 0.06 * e.cheek_raise + 0.04 * e.lip_corner_pull) * bump(
-        a, v, 0.43, 0.2 + low - 0.05 * e.cheek_raise, 0.17, 0.15
+    z += (0.045 + 0.03 * e.cheek_raise + 0.025 * e.lip_corner_pull) * bump(
+        a, v, 0.43, 0.2 + low - 0.05 * e.cheek_raise, 0.17, 0.19
     )
     tip = 0.29 + low - 0.03 * e.nose_wrinkle
     ridge = 0.03 + 0.15 * nose * step(-0.25 + low, tip, v) ** 1.2
@@ -91,7 +100,7 @@ def _view(person: Person, size: tuple[int, int], yaw: float, roll: float, scale:
     unit = 0.292 * min(height, width * 1.15) * scale
     grid_y, grid_x = np.mgrid[0:height, 0:width].astype(np.float32)
     x = (grid_x - width / 2 + 0.5) / unit - shift[0]
-    y = (grid_y - height * 0.485 + 0.5) / unit - shift[1]
+    y = (grid_y - height * 0.5 + 0.5) / unit - shift[1]
     turn = np.deg2rad(roll)
     hx, hv = x * np.cos(turn) + (y - 1) * np.sin(turn), (y - 1) * np.cos(turn) - x * np.sin(turn) + 1
     sin, cos = np.sin(np.deg2rad(yaw)), np.cos(np.deg2rad(yaw))
@@ -99,7 +108,7 @@ def _view(person: Person, size: tuple[int, int], yaw: float, roll: float, scale:
     if yaw:
         for _ in range(3):  # where on the face is this pixel? its place depends on its own depth
             share, _ = radius_share(person, u, hv)
-            depth = 0.62 * np.sqrt(np.maximum(1 - np.minimum(share, 1) ** 2, 0)) + 0.16 * bump(u, hv, 0, 0.27, 0.1, 0.16)
+            depth = 0.58 * (1 - np.minimum(share, 1) ** 2) + 0.14 * bump(u, hv, 0, 0.27, 0.1, 0.16)
             u = (hx - depth * sin) / cos
     return View(u.astype(np.float32), hv.astype(np.float32), x, y, 1 / unit)
 
@@ -116,10 +125,11 @@ def _background(view: View) -> Array:
     ramp = np.clip(0.5 + 0.11 * view.x + 0.22 * view.y, 0, 1)[..., None]
     top, bottom = (np.array(c, np.float32) for c in BACKGROUND)
     glow = 0.07 * bump(view.x, view.y, -0.5, -0.6, 1.2, 1.1)[..., None]
-    return np.broadcast_to(top + (bottom - top) * ramp + glow, (*view.x.shape, 3)).astype(np.float32).copy()
+    grain = np.random.default_rng(5).uniform(-1, 1, (*view.x.shape, 1)) / 255  # an even ramp shows bands otherwise
+    return (top + (bottom - top) * ramp + glow + grain).astype(np.float32)
 
 
-def _body(picture: Array, person: Person, view: View) -> None:
+def _body(picture: Array, view: View, person: Person) -> None:
     """Neck and shoulders, with the head's shadow on the neck."""
     x, y = np.abs(view.x), view.y
     skin, cloth = colour(person.skin), colour(person.clothes)
@@ -131,15 +141,17 @@ def _body(picture: Array, person: Person, view: View) -> None:
     tendon = bump(x - 0.1 - 0.28 * (1.25 - y), y, 0, 1.1, 0.035, 0.16)
     darken(picture, 0.1 * tendon * (x < neck))
     shoulder = curve(x, [(0.0, 1.2), (0.45 * person.neck, 1.24), (0.95, 1.37), (1.35, 1.5), (1.62, 1.75), (1.8, 2.4)])
-    collar = np.maximum(shoulder, 1.45 - 1.6 * np.maximum(x - 0.12, 0) ** 1.5)
+    collar = np.maximum(shoulder, 1.2 + 0.25 * np.sqrt(np.maximum(1 - (x / (0.2 + 0.26 * person.neck)) ** 2, 0)))
     fold = 0.04 * np.sin(view.x * 6 + y * 3) + 0.05 * np.sin(view.x * 2.3 - y * 5)
     shade = 0.95 - 0.22 * view.x.clip(-1.5, 1.5) / 1.5 - 0.25 * step(1.2, 2.4, y) + fold - 0.3 * step(1.0, 1.75, x)
     inside = np.clip((y - collar) / (view.px * 1.5) + 0.5, 0, 1)
     over(picture, cloth * shade[..., None], inside)
-    darken(picture, 0.35 * np.exp(-(((y - collar - 0.035) / 0.018) ** 2)) * inside * (x < 0.7), (1, 1, 1))
+    darken(picture, 0.35 * np.exp(-(((y - collar - 0.035) / 0.018) ** 2)) * inside * step(0.5, 0.42, x), (1, 1, 1))
 
 
-def _ears(picture: Array, person: Person, view: View) -> None:
+def _ears(picture: Array, view: View, person: Person) -> None:
+    if person.style in hair.LENGTH:
+        return
     a, v = view.side, view.v - 0.04 - person.low
     d = np.hypot((a - 0.765) / 0.1, v / 0.19)
     alpha = np.clip((1 - d) * 0.1 / view.px + 0.5, 0, 1)
@@ -148,8 +160,8 @@ def _ears(picture: Array, person: Person, view: View) -> None:
     darken(picture, 0.4 * np.exp(-(((d - 0.55) / 0.2) ** 2)) * alpha)
 
 
-def _skin(picture: Array, person: Person, e: Expression, view: View) -> Array:
-    """The bare head; returns how much of each pixel it covers."""
+def _skin(picture: Array, view: View, person: Person, e: Expression) -> None:
+    """The bare head."""
     u, v, a = view.u, view.v, view.side
     share, outline = radius_share(person, u, v, e.jaw_drop)
     head = np.clip((1 - share) * outline / view.px + 0.5, 0, 1)
@@ -163,17 +175,17 @@ def _skin(picture: Array, person: Person, e: Expression, view: View) -> Array:
         skin += (skin * np.array((0.76, 0.8, 0.86), np.float32) - skin) * (0.55 * person.stubble * beard)[..., None]
     skin += 0.07 * shine[..., None]
     over(picture, skin, head)
-    return head
 
 
-def _folds(picture: Array, person: Person, e: Expression, view: View, head: Array) -> None:
+def _folds(picture: Array, view: View, person: Person, e: Expression) -> None:
     """Lines that come and go with the expression, and the nose's own edges."""
     a, v, low = view.side, view.v, person.low
-    adult = 1 - 4 * low
+    adult = 1 - 8 * low
+    head = step(1, 0.96, radius_share(person, view.u, v, e.jaw_drop)[0])
     width, corner = mouth.corner(person, e)
     # from the nose's wing round the corner of the mouth
     deep = np.clip(
-        0.09 * adult + 0.3 * e.lip_corner_pull + 0.34 * max(e.nose_wrinkle, e.upper_lip_raise) + 0.1 * e.lip_stretch, 0, 0.45
+        0.09 * adult + 0.2 * e.lip_corner_pull + 0.3 * max(e.nose_wrinkle, e.upper_lip_raise) + 0.1 * e.lip_stretch, 0, 0.45
     )
     top = 0.27 + low - 0.05 * e.nose_wrinkle
     fold = curve(
@@ -182,7 +194,7 @@ def _folds(picture: Array, person: Person, e: Expression, view: View, head: Arra
     along = step(top - 0.03, top + 0.07, v) * (1 - step(corner - 0.06, corner + 0.1, v))
     darken(
         picture,
-        head * deep * along * np.where(a < fold, np.exp(-(((a - fold) / 0.05) ** 2)), np.exp(-(((a - fold) / 0.02) ** 2))),
+        head * deep * along * np.where(a < fold, np.exp(-(((a - fold) / 0.05) ** 2)), np.exp(-(((a - fold) / 0.028) ** 2))),
     )
     # forehead, between the brows, bridge of the nose
     for inward, line in ((0.0, -0.6), (0.02, -0.52)):
@@ -203,7 +215,7 @@ def _folds(picture: Array, person: Person, e: Expression, view: View, head: Arra
         darken(picture, head * 0.2 * adult * e.cheek_raise * foot)
 
 
-def _nose(picture: Array, person: Person, e: Expression, view: View) -> None:
+def _nose(picture: Array, view: View, person: Person, e: Expression) -> None:
     a, v, nose = view.side, view.v, person.nose
     tip = 0.33 + person.low - 0.035 * e.nose_wrinkle
     hole = np.hypot(
@@ -211,11 +223,11 @@ def _nose(picture: Array, person: Person, e: Expression, view: View) -> None:
     )
     darken(picture, 0.72 * (1 - step(0.6, 1.35, hole)))
     wing = np.hypot((a - 0.115 * nose - 0.012 * e.nose_wrinkle) / (0.062 * nose), (v - tip + 0.005) / 0.07)
-    darken(picture, 0.3 * np.exp(-(((wing - 1) / 0.22) ** 2)) * step(0.1, 0.15, a / nose) * step(tip - 0.06, tip - 0.02, v))
+    darken(picture, 0.24 * np.exp(-(((wing - 1) / 0.25) ** 2)) * step(0.1, 0.19, a / nose) * step(tip - 0.09, tip - 0.01, v))
     darken(picture, 0.2 * bump(a, v, 0, tip + 0.065, 0.1 * nose, 0.03))
 
 
-def _eyes(picture: Array, person: Person, e: Expression, view: View, gaze: tuple[float, float]) -> None:
+def _eyes(picture: Array, view: View, person: Person, e: Expression, gaze: tuple[float, float]) -> None:
     """Both eyes at once: everything is symmetrical but the gaze and the highlight."""
     a, v, px = view.side, view.v, view.px
     cy, wide = EYE_Y + person.low, 0.15 * person.eyes
@@ -255,7 +267,7 @@ def _eyes(picture: Array, person: Person, e: Expression, view: View, gaze: tuple
     darken(picture, 0.3 * np.exp(-(((v - crease) / 0.011) ** 2)) * step(1.2, 0.8, np.abs(s + 0.05)))
 
 
-def _brows(picture: Array, person: Person, e: Expression, view: View) -> None:
+def _brows(picture: Array, view: View, person: Person, e: Expression) -> None:
     a, v = view.side, view.v
     inner = 0.125 - 0.035 * e.brow_lower
     s = (a - inner) / 0.4
@@ -293,14 +305,15 @@ def draw_face(
     e = expression(of)
     view = _view(person, size, yaw, roll, scale, shift)
     picture = _background(view)
-    hair.behind(picture, person, view)
-    _body(picture, person, view)
-    _ears(picture, person, view)
-    head = _skin(picture, person, e, view)
-    _folds(picture, person, e, view, head)
-    _nose(picture, person, e, view)
-    mouth.draw(picture, person, e, view)
-    _eyes(picture, person, e, view, gaze)
-    _brows(picture, person, e, view)
-    hair.front(picture, person, view, radius_share(person, view.u, view.v)[0])
+    hair.behind(picture, view, person)
+    _body(*view.part(picture, 9, 0.2, 99), person)
+    _ears(*view.part(picture, 0.95, -0.3, 0.5), person)
+    _skin(*view.part(picture, 1.05, -1.45, 1.3), person, e)
+    _folds(*view.part(picture, 0.72, -0.75, 1.0), person, e)
+    _nose(*view.part(picture, 0.3, 0.1, 0.6), person, e)
+    mouth.draw(*view.part(picture, 0.5, 0.3, 1.05), person, e)
+    _eyes(*view.part(picture, 0.6, -0.4, 0.25), person, e, gaze)
+    _brows(*view.part(picture, 0.62, -0.6, 0.1), person, e)
+    skull, near = view.part(picture, 1.05, -1.5, 1.05)
+    hair.front(skull, near, person, radius_share(person, near.u, near.v)[0])
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .people import Expression, Person
-from .shapes import between, bump, colour, darken, over, step
+from .shapes import Array, between, bump, colour, darken, over, step
 
 
 def centre(person: Person, e: Expression) -> float:
@@ -14,18 +14,18 @@ def centre(person: Person, e: Expression) -> float:
 def corner(person: Person, e: Expression) -> tuple[float, float]:
     """Half the mouth's width, and the height of its corners."""
     rounding = max(e.jaw_drop - 0.5 * e.lip_corner_pull - 0.6 * e.lip_stretch, 0)
-    half = 0.262 - 0.02 * person.low / 0.1 + 0.085 * e.lip_corner_pull + 0.075 * e.lip_stretch
+    half = 0.25 - 0.02 * person.low / 0.1 + 0.07 * e.lip_corner_pull + 0.06 * e.lip_stretch
     half -= 0.035 * e.lip_tighten + 0.055 * rounding + 0.012 * e.chin_raise
     drop = (
         -0.1 * e.lip_corner_pull
-        + 0.085 * e.lip_corner_depress
+        + 0.068 * e.lip_corner_depress
         + 0.02 * e.lip_stretch
         + 0.06 * e.jaw_drop * (1 - e.lip_corner_pull)
     )
     return half, centre(person, e) + drop
 
 
-def draw(picture, person: Person, e: Expression, view) -> None:
+def draw(picture: Array, view, person: Person, e: Expression) -> None:
     """Paints lips, mouth line, inside of the mouth and the soft shadows around it over the picture in place."""
     u, v, px = view.u, view.v, view.px
     half, corner_y = corner(person, e)
@@ -62,7 +62,7 @@ def draw(picture, person: Person, e: Expression, view) -> None:
     edge = np.exp(-(((v - line) / 0.009) ** 2)) * step(1.06, 0.95, np.abs(u) / half)
     darken(picture, (0.72 if gap < 0.02 else 0.0) * edge, (0.85, 1, 1))
     darken(picture, 0.5 * np.exp(-(((v - top) / 0.008) ** 2)) * at * (gap >= 0.02))
-    tuck = 0.2 + 0.25 * e.lip_corner_pull + 0.3 * e.lip_corner_depress
+    tuck = 0.14 + 0.2 * e.lip_corner_pull + 0.3 * e.lip_corner_depress
     away = corner_y + 0.02 * e.lip_corner_depress
     darken(
         picture,

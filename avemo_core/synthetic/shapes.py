@@ -3,9 +3,10 @@
 import numpy as np
 
 Array = np.ndarray
+Length = np.ndarray | float
 
 
-def step(low: float, high: float, x: Array) -> Array:
+def step(low: float, high: float, x: Length) -> Array:
     """0 below `low`, 1 above `high`, smooth between (low > high turns it round)."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
@@ -16,7 +17,7 @@ def bump(x: Array, y: Array, cx: float, cy: float, rx: float, ry: float) -> Arra
     return np.exp(-(((x - cx) / rx) ** 2) - ((y - cy) / ry) ** 2)
 
 
-def between(y: Array, top: Array, bottom: Array, soft: float) -> Array:
+def between(y: Array, top: Length, bottom: Length, soft: float) -> Array:
     """1 where top < y < bottom, with an edge `soft` wide; 0 where the two have crossed."""
     return np.clip((y - top) / soft + 0.5, 0, 1) * np.clip((bottom - y) / soft + 0.5, 0, 1)
 
