@@ -116,7 +116,13 @@ def sound(
         return ()
     if not 0 <= track < len(clip.audio):
         raise MediaError(f"This clip has {len(clip.audio)} sound tracks, numbered from 0, and no number {track}.")
-    request = {"op": "sound", "path": str(clip.path.resolve()), "track": track, "start_s": clip.audio[track].start_s}
+    request = {
+        "op": "sound",
+        "path": str(clip.path.resolve()),
+        "track": track,
+        "start_s": clip.audio[track].start_s,
+        "end_s": clip.duration_s,
+    }
     for message, payload in _stream(clip, request, progress, limits or Limits()):
         if message["kind"] == "end":
             return tuple(message["warnings"])

@@ -224,9 +224,9 @@ def seconds(stamp: int | None, base: Any) -> float | None:
     return None if stamp is None else float(stamp * base)
 
 
-def frame_time(frame: Any) -> float | None:
-    """Seconds on the file's own clock; AVI has decoding times only."""
-    base = frame.time_base
+def frame_time(frame: Any, stream: Any) -> float | None:
+    """Seconds on the file's own clock; AVI has decoding times only, and the decoder's last frames lack their base."""
+    base = frame.time_base or stream.time_base
     return seconds(frame.pts if frame.pts is not None else frame.dts, base) if base else None
 
 
@@ -350,14 +350,14 @@ def probe_media(container: Any, path: str, head: bytes, limits: dict[str, Any], 
     warnings = misnamed(path, family, name) + warnings
     if video is None and not sounds:
         raise Refusal(f"This {name} file holds neither a picture track nor a sound track that can be read; {EXPECTED}.")
-    declared_s = (container.duration or 0) / 1e6
+    declared_s = max((container.duration or 0) / 1e6, declared_by_wav(head) if family == "wav" else 0)
     if declared_s > limits["max_duration_s"]:
         raise Refusal(too_long(declared_s, limits))
     if video is not None and video.width * video.height > limits["max_pixels"]:
         raise Refusal(too_large(video.width, video.height, limits))
     tracks = {s.index: Track(s) for s in ([video] if video else []) + sounds}
     whole = scan(container, tracks, limits, channel)
-    readable = {i: t for i, t in tracks.items() if t.frame is not None and frame_time(t.frame) is not None}
+    readable = {i: t for i, t in tracks.items() if t.frame is not None and frame_time(t.frame, t.stream) is not None}
     for index, track in tracks.items():
         if index not in readable:
             what = "picture" if track.stream.type == "video" else "sound"
@@ -371,6 +371,15 @@ def probe_media(container: Any, path: str, head: bytes, limits: dict[str, Any], 
     return describe(readable, video, sounds, name, declared_s, whole, warnings, limits, head)
 
 
+def declared_by_wav(head: bytes) -> float:
+    """Seconds that a WAV header promises; FFmpeg tells only what the file's size allows. 0 where it promises nothing."""
+    form, data = head.find(b"fmt "), head.find(b"data")
+    if form < 0 or data < 0 or len(head) < max(form + 24, data + 8):
+        return 0.0
+    (rate,), (size,) = struct.unpack_from("<I", head, form + 16), struct.unpack_from("<I", head, data + 4)
+    return size / rate if rate and size < 0xFFFFFF00 else 0.0  # a stream of unknown length says the greatest number
+
+
 def describe(
     tracks: dict[int, Track],
     video: Any,
@@ -382,7 +391,7 @@ def describe(
     limits: dict[str, Any],
     head: bytes,
 ) -> dict[str, Any]:
-    starts = {i: frame_time(t.frame) or 0.0 for i, t in tracks.items()}
+    starts = {i: frame_time(t.frame, t.stream) or 0.0 for i, t in tracks.items()}
     origin = min(starts.values())
     end = max(t.end_s for t in tracks.values())
     duration = max(0.0, end - origin)
@@ -392,7 +401,8 @@ def describe(
             "record a longer one."
         )
     guessed = name == "aac" or (name == "mp3" and not any(mark in head for mark in (b"Xing", b"Info", b"VBRI")))
-    if (declared_s - duration > max(0.3, 0.03 * declared_s) and not guessed) or not whole:
+    reached = max(duration, end)  # ogg declares the end, others the length
+    if (declared_s - reached > max(0.3, 0.03 * declared_s) and not guessed) or not whole:
         warnings.append(
             f"The file is cut off or damaged: {duration:.1f} s of {max(declared_s, duration):.1f} s could be read; "
             "the reading covers that part."
@@ -544,7 +554,7 @@ def decoded(container: Any, stream: Any, damage: list[int], channel: Channel) ->
             damage[0] += 1
             frames = []
         for frame in frames:
-            at = frame_time(frame) or at
+            at = frame_time(frame, stream) or at
             yield frame
         channel.beat(max(0.0, at))
 
@@ -556,7 +566,7 @@ def sampled(container: Any, stream: Any, request: dict[str, Any], channel: Chann
     held_s = length = 0.0
     k = emitted = 0
     for frame in decoded(container, stream, damage, channel):
-        raw = frame_time(frame)
+        raw = frame_time(frame, stream)
         if raw is None:
             raw = (origin or 0.0) + held_s + length  # no time of its own: after the one before
         if pictures is None:
@@ -577,7 +587,11 @@ def sampled(container: Any, stream: Any, request: dict[str, Any], channel: Chann
         held, held_s, image = frame, at, None
     if held is None:
         return
-    last = seconds(getattr(held, "duration", 0) or 0, held.time_base) or length or 1 / float(stream.average_rate or 25)
+    last = (
+        seconds(getattr(held, "duration", 0) or 0, held.time_base or stream.time_base)
+        or length
+        or 1 / float(stream.average_rate or 25)
+    )
     end = min(held_s + min(last, 60.0), limit)
     while k * every < end - 1e-3 or not emitted:
         image = pictures.array(held) if image is None else image
@@ -638,7 +652,11 @@ class Mono:
         out = []
         if shape != self.shape:
             out = self.flush()
-            self.resampler, self.shape = av.AudioResampler(format="flt", layout="mono", rate=RATE), shape
+            self.resampler, self.shape = (
+                # The option makes channels an average; without it two loud ones add up to more than full scale.
+                av.AudioResampler(format="flt", layout="mono", rate=RATE, options={"rematrix_maxval": "1.0"}),
+                shape,
+            )
         frame = self.finite(frame)
         frame.pts = None  # its own clock is applied by the caller; jumps in it must not reach the filter
         return out + [f.to_ndarray()[0] for f in self.resampler.resample(frame)]
@@ -673,7 +691,7 @@ def waves(container: Any, stream: Any, request: dict[str, Any], channel: Channel
     for frame in decoded(container, stream, notes["damage"], channel):
         if not frame.sample_rate or not frame.samples:
             continue
-        raw = frame_time(frame)
+        raw = frame_time(frame, stream)
         if origin is None:
             origin = raw if raw is not None else 0.0
         length = frame.samples / frame.sample_rate
@@ -718,6 +736,7 @@ def send_sound(request: dict[str, Any], channel: Channel) -> list[str]:
 
     notes: dict[str, Any] = {"damage": [0], "gaps": 0, "bad": 0}
     sent, waiting = 0, 0
+    most = max(1, round((request["end_s"] - request["start_s"]) * RATE))
     pending: list[Any] = []
     with open(request["path"], "rb") as file:
         head = file.read(4096)
@@ -725,6 +744,9 @@ def send_sound(request: dict[str, Any], channel: Channel) -> list[str]:
     def flush() -> None:
         nonlocal sent, pending, waiting
         wave = np.clip(np.concatenate(pending), -1, 1).astype(np.float32, copy=False)
+        wave = wave[: max(0, most - sent)]  # encoders fill up their last block
+        if not len(wave):
+            return
         done_s = request["start_s"] + (sent + len(wave)) / RATE
         channel.send({"kind": "chunk", "start_s": request["start_s"] + sent / RATE, "done_s": done_s}, wave)
         sent, pending, waiting = sent + len(wave), [], 0
