@@ -1,8 +1,8 @@
 """Maps of evidence and what they lie on, as pictures: arrays in, RGBA arrays or PNG out. No plot library is needed.
 
 Every picture spans the whole clip from left to right, so that strips, spectrogram and timeline share one time axis.
-Evidence keeps its unit (logits): one scale per stream and clip, the same for all labels and moments, so that two maps
-can be compared and a map without evidence stays empty.
+Evidence keeps its unit (logits): one scale per clip, the same for face and voice and for all labels and moments, so that
+any two maps can be compared and one with next to no evidence stays empty.
 """
 
 import io
@@ -21,12 +21,13 @@ IMAGES = ("faces", "face_evidence", "spectrogram", "voice_evidence")
 RAMP = ((0.0, 0x3B0F70), (0.30, 0x8C2981), (0.58, 0xDE4968), (0.80, 0xFE9F6D), (1.0, 0xFCFDBF))  # dark to light, magma-like
 CELLS = 14  # crops in the strip
 CELL_PX = 96
+VOICE_CELL_S = 0.04  # what one column of the voice branch covers
 SPECTROGRAM_PX = 240  # three rows for each of 80 mel bands
 WIDEST_PX = 1600  # columns of a picture over time, however long the clip
 DYNAMIC_RANGE = 18.4  # natural log of power: 80 dB under the loudest band is drawn as silence
 DARKEST, BRIGHTEST = np.array([0x14, 0x18, 0x21]), np.array([0xE9, 0xEA, 0xE8])  # grey, so that colour means evidence
 TOP_SHARE = 0.2  # the contour goes round the strongest fifth of the cells
-FAINTEST = 0.05  # of the scale: weaker than this is not worth a contour
+FAINTEST = 0.1  # of the scale: weaker than this is not worth a contour
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,10 @@ def heat(evidence: np.ndarray, scale: float) -> np.ndarray:
     return np.dstack((ramp(share), (share * 255).round().astype(np.uint8)))
 
 
-def scale(maps: np.ndarray | None) -> float:
-    """[7,...] logits -> the strongest cell of all labels, which gets the ramp's light end; 0 where nothing raised any."""
-    return max(0.0, float(maps.max())) if maps is not None and maps.size else 0.0
+def scale(evidence: Explanation) -> float:
+    """Logits of the strongest cell of all labels and both streams, which gets the light end; 0 where nothing raised any."""
+    maps = (evidence.face, _voice_cells(evidence)[0])
+    return max([0.0, *(float(each.max()) for each in maps if each is not None and each.size)])
 
 
 def contour_level(evidence: np.ndarray, whole: float) -> float | None:
@@ -137,7 +139,7 @@ def face_cells(result: ClipResult, label: str) -> list[np.ndarray | None]:
 
 def face_evidence(result: ClipResult, label: str) -> np.ndarray:
     """RGBA uint8 [96, 96 * cells, 4] to lay over face_strip."""
-    cells, whole = face_cells(result, label), scale(result.evidence.face)
+    cells, whole = face_cells(result, label), scale(result.evidence)
     out = np.zeros((CELL_PX, CELL_PX * len(cells), 4), np.uint8)
     for i, evidence in enumerate(cells):
         if evidence is not None:
@@ -171,38 +173,55 @@ def frequency_ticks() -> list[tuple[float, float]]:
 
 
 def voice_map(evidence: Explanation, label: str, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Evidence of one label [F,W] in logits, low to high, at W times over the whole clip, zero outside the sound."""
+    """Evidence of one label [F,W] in logits a cell, low to high, at W times over the whole clip, zero outside the sound."""
+    cells, times = _voice_cells(evidence)
     grid = _time_grid(duration_s)
-    if evidence.voice is None or not evidence.voice.shape[2]:
+    if cells is None or not len(times):
         return np.zeros((1, len(grid))), grid
+    step = float(times[1] - times[0]) if len(times) > 1 else VOICE_CELL_S
+    return _over_time(cells[index(label)], times, step, grid)[0], grid
+
+
+def _voice_cells(evidence: Explanation) -> tuple[np.ndarray | None, np.ndarray]:
+    """Voice maps [7,F,C] summed to the branch's own cells, and their middles [C] in seconds.
+
+    So that a cell of the voice is about as large a part of its stream as a cell of a face is, and one scale fits both.
+    """
     times = evidence.voice_times_s
-    step = float(np.median(np.diff(times))) if len(times) > 1 else max(duration_s, SOUND_HOP_S)
-    values, _ = _over_time(evidence.voice[index(label)], times, step, grid)
-    return values, grid
+    if evidence.voice is None or not len(times):
+        return None, np.zeros(0)
+    step = float(times[1] - times[0]) if len(times) > 1 else VOICE_CELL_S
+    first = np.arange(0, len(times), max(1, round(VOICE_CELL_S / step)))
+    middles = np.add.reduceat(times, first) / np.diff(np.append(first, len(times)))
+    return np.add.reduceat(evidence.voice, first, axis=2), middles
 
 
 def voice_evidence(result: ClipResult, label: str) -> np.ndarray:
     """RGBA uint8 [240,W,4] to lay over the spectrogram."""
     values, _ = voice_map(result.evidence, label, result.clip.duration_s)
-    return heat(_stretch(values[::-1], SPECTROGRAM_PX, values.shape[1]), scale(result.evidence.voice))
+    return heat(_stretch(values[::-1], SPECTROGRAM_PX, values.shape[1]), scale(result.evidence))
 
 
 def voice_contours(result: ClipResult, label: str) -> list[np.ndarray]:
     """Lines [n,2] round the strongest fifth: x as a share of the clip, y as a share of the mel axis from the top."""
-    maps = result.evidence.voice
-    level = contour_level(maps[index(label)], scale(maps)) if maps is not None else None
+    cells, times = _voice_cells(result.evidence)
+    if cells is None or len(times) < 2:
+        return []
+    values = cells[index(label)]
+    level = contour_level(values, scale(result.evidence))
     if level is None:
         return []
-    values, grid = voice_map(result.evidence, label, result.clip.duration_s)
+    if len(times) > WIDEST_PX:
+        values, times = voice_map(result.evidence, label, result.clip.duration_s)
     heights = (np.arange(len(values)) + 0.5) / len(values)
-    lines = contours(values, grid / result.clip.duration_s, heights, level)
+    lines = contours(values, times / result.clip.duration_s, heights, level)
     return [np.clip(line * (1, -1) + (0, 1), 0, 1) for line in lines]
 
 
 def face_contours(result: ClipResult, label: str) -> list[list[np.ndarray]]:
     """For each cell of the strip, lines [n,2] as shares of the crop's width and height; one level for the whole clip."""
     maps = result.evidence.face
-    level = contour_level(maps[index(label)], scale(maps)) if maps is not None else None
+    level = contour_level(maps[index(label)], scale(result.evidence)) if maps is not None else None
     out: list[list[np.ndarray]] = []
     for evidence in face_cells(result, label):
         if evidence is None or level is None:

@@ -218,7 +218,7 @@ def _strip(result: ClipResult, label: str, top: float) -> tuple[list[Shape], flo
         columns = slice(i * render.CELL_PX, (i + 1) * render.CELL_PX)
         shapes += [Picture(x, top, side, side, layer[:, columns]) for layer in (faces, evidence)]
         shapes += _contour([(line * side + (x, top)) for line in lines])
-    shapes += _colour_bar(RIGHT + 12, top + size / 2 - 14, render.scale(result.evidence.face))
+    shapes += _colour_bar(RIGHT + 12, top + size / 2 - 14, render.scale(result.evidence))
     return shapes, top + size
 
 
@@ -233,7 +233,7 @@ def _voice(result: ClipResult, label: str, top: float) -> tuple[list[Shape], flo
     for hz, share in render.frequency_ticks():
         said = f"{hz / 1000:g}k" if hz >= 1000 else f"{hz:g}"
         shapes.append(Text(LEFT - 6, top + SPEC_H * share + 4, said, 12, INK_3, False, "end"))
-    shapes += _colour_bar(RIGHT + 12, top + SPEC_H / 2 - 14, render.scale(result.evidence.voice))
+    shapes += _colour_bar(RIGHT + 12, top + SPEC_H / 2 - 14, render.scale(result.evidence))
     return [*shapes, Text(LEFT - 6, top - 6, "Hz", 12, INK_3, False, "end")], top + SPEC_H
 
 

@@ -54,6 +54,7 @@ def page_record(result: ClipResult) -> dict[str, Any]:
         "figure": json.loads(str(figures.timeline(result).to_json())),
         "faces": _faces(result),
         "voice": _voice(result),
+        "scale": render.scale(result.evidence),
         "evidence": {label: _evidence(result, label) for label in LABELS},
         "people": _people(result),
         "notes": _notes(result),
@@ -96,15 +97,15 @@ def _faces(result: ClipResult) -> dict[str, Any] | None:
         {"start_s": c.start_s, "end_s": c.end_s, "time_s": None if c.frame is None else float(track.times_s[c.frame])}
         for c in render.strip_cells(result)
     ]
-    return {"cells": cells, "scale": render.scale(result.evidence.face)}
+    return {"cells": cells}
 
 
 def _voice(result: ClipResult) -> dict[str, Any] | None:
-    """The spectrogram's hertz and scale, or None where there is no sound."""
+    """The spectrogram's hertz, or None where there is no sound."""
     if result.sound is None or not result.sound.log_mel.shape[1]:
         return None
     ticks = [{"hz": hz, "top": share} for hz, share in render.frequency_ticks()]
-    return {"ticks": ticks, "scale": render.scale(result.evidence.voice)}
+    return {"ticks": ticks}
 
 
 def _evidence(result: ClipResult, label: str) -> dict[str, Any]:

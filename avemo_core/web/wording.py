@@ -48,10 +48,12 @@ def ticks(duration_s: float) -> list[float]:
 
 
 def window_edges(result: ClipResult) -> np.ndarray:
-    """[W+1] seconds: where the next window's middle becomes the nearer one. Windows overlap; their turns do not."""
+    """[W+1] seconds, from 0 to the clip's end: where the next window's middle becomes the nearer one.
+
+    Windows overlap; their turns do not.
+    """
     middles = (result.window_start_s + result.window_end_s) / 2
-    first, last = result.window_start_s[:1], result.window_end_s[-1:]
-    return np.clip(np.concatenate((first, (middles[1:] + middles[:-1]) / 2, last)), 0, result.clip.duration_s)
+    return np.clip(np.concatenate(([0.0], (middles[1:] + middles[:-1]) / 2, [np.inf])), 0, result.clip.duration_s)
 
 
 def ribbon(result: ClipResult) -> list[Span]:

@@ -17,7 +17,7 @@ const DOWNLOADS = [
 export function start(root) {
   const page = root.querySelector('.tryit');
   const part = (name) => page.querySelector(`[data-part="${name}"]`);
-  const now = { result: null, shown: null, local: null, busy: false, kept: 'empty' };
+  const now = { result: null, shown: null, local: null, busy: false, teaches: null };
   const work = worker(part);
   const camera = recorder(part('record'), (file) => sendFile(file));
 
@@ -31,18 +31,19 @@ export function start(root) {
 
   const say = (text) => { part('said').textContent = text; };
 
-  function fail(error) {
+  function fail(error, title = 'This clip could not be read.') {
     part('error').textContent = error.message;
+    part('error-title').textContent = title;
     state('error');
     say(error.message);
   }
 
   // One clip at a time; a refused or cancelled one leaves the page usable.
-  async function read(local, begin) {
+  async function read(local, begin, teaches = null) {
     if (now.busy) return;
     now.busy = true;
     clear();
-    now.local = local;
+    Object.assign(now, { local, teaches });
     if (local) player(URL.createObjectURL(local), local.name, local.type.startsWith('image/') ? 'image' : 'video');
     state('loading');
     say('Reading the clip.');
@@ -128,6 +129,7 @@ export function start(root) {
 
   function describe(filled) {
     part('about').textContent = filled.description;
+    if (now.teaches) part('player').append(el('p', { class: 'small dim mt3', 'data-part': 'teaches' }, now.teaches));
     if (filled.kind === 'audio') part('player').querySelector('.player').classList.add('audio');
   }
 
@@ -149,7 +151,7 @@ export function start(root) {
 
   function choose(person) {
     const from = now.result;
-    if (!person.read) read(now.local, () => work.person(from, person.track_id));
+    if (!person.read) read(now.local, () => work.person(from, person.track_id), now.teaches);
   }
 
   function notes(filled) {
@@ -218,12 +220,12 @@ export function start(root) {
     const use = (row) => () => {
       tab('upload');
       mark(row.name);
-      read(null, () => work.example(row.name));
+      read(null, () => work.example(row.name), row.teaches);
     };
     part('examples').replaceChildren(...rows.map((row) =>
-      el('button', { type: 'button', class: 'ex', 'aria-pressed': 'false', 'data-name': row.name, onclick: use(row) },
+      el('button', { type: 'button', class: 'ex', 'aria-pressed': 'false', 'data-name': row.name, title: row.teaches, onclick: use(row) },
         row.poster ? el('img', { class: 'face', src: `/static/examples/${row.poster}`, alt: '', width: 48, height: 48 }) : el('span', { class: 'face' }, icon('voice')),
-        el('span', {}, el('b', {}, row.title), el('span', { class: 'micro' }, `${row.duration_s.toFixed(1)} s. ${row.teaches}`)))));
+        el('span', {}, el('b', {}, row.title), el('span', { class: 'micro' }, `${row.duration_s.toFixed(1)} s`)))));
     if (!rows.length) part('examples').replaceChildren(el('p', { class: 'small dim' }, 'No examples were made on this computer.'));
     for (const name of ['first-example', 'example-instead']) {
       part(name).hidden = !rows.length;
@@ -235,7 +237,7 @@ export function start(root) {
     try {
       await api(`/api/results/${now.result}`, { method: 'DELETE' });
     } catch (error) {
-      return fail(error);
+      return fail(error, 'The clip could not be deleted.');
     }
     clear();
     mark(null);
@@ -248,5 +250,5 @@ export function start(root) {
   dropping();
   examples();
   const asked = new URLSearchParams(location.search).get('result');
-  if (asked) show(asked).catch((error) => { clear(); part('error-title').textContent = 'This reading is not here.'; fail(error); });
+  if (asked) show(asked).catch((error) => { clear(); fail(error, 'This reading is not here.'); });
 }

@@ -9,7 +9,7 @@ export function el(tag, props = {}, ...children) {
       for (const [key, v] of Object.entries(value)) node.style.setProperty(key, v);
     } else node.setAttribute(name, value === true ? '' : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -30,7 +30,7 @@ export const two = (value) => value.toFixed(2);
 export const percent = (share) => `${(share * 100).toFixed(3)}%`;
 
 // Evidence spans many sizes; two significant digits tell them apart.
-export const logits = (value) => (value === 0 ? '0' : String(Number(value.toPrecision(2))).replace('-', '\u2212'));
+export const logits = (value) => (value === 0 || value >= 1e-4 ? String(Number(value.toPrecision(2))) : value.toExponential(1));
 
 export const signed = (value) => `${value < 0 ? '\u2212' : '+'}${Math.abs(value).toFixed(2)}`;
 

@@ -85,7 +85,7 @@ function spoken(page) {
 }
 
 function faceLane(result, page) {
-  const { cells, scale } = page.faces;
+  const { cells } = page.faces;
   const address = (name, label) => `url("/api/results/${result}/image/${name}.png${label ? `?label=${label}` : ''}")`;
   const layers = [];
   const figures = cells.map((cell, i) => {
@@ -104,7 +104,7 @@ function faceLane(result, page) {
   });
   const strip = el('div', { class: `strip${cells.length > 1 ? ' thin' : ' one'}`, role: 'img', style: { '--cells': cells.length } }, figures);
   const small = el('small', {});
-  const node = lane('Face', null, strip, scale > 0 ? bar(scale, 'cbar') : el('span', {}, 'no face evidence'));
+  const node = lane('Face', null, strip, bar(page, 'cbar'));
   node.querySelector('.l').append(small);
   return {
     lane: node,
@@ -127,7 +127,7 @@ function voiceLane(result, page) {
     el('span', { class: 'yax', style: { top: percent(Math.max(0.04, top)) } }, hz >= 1000 ? `${hz / 1000}k` : `${hz}`));
   const ground = el('img', { src: `${address}/spectrogram.png`, alt: '' });
   const box = el('div', { class: 'spec', role: 'img' }, ground, heat, contour(path));
-  const node = lane('Voice', 'log-mel, in Hz', el('div', { class: 'rel' }, ticks, box), page.voice.scale > 0 ? bar(page.voice.scale, 'cbarv') : el('span', {}, 'no voice evidence'));
+  const node = lane('Voice', 'log-mel, in Hz', el('div', { class: 'rel' }, ticks, box), bar(page, 'cbarv'));
   return {
     lane: node,
     show({ label, mode }) {
@@ -150,7 +150,8 @@ function contour(path) {
   return svg('svg', { class: 'contour', viewBox: '0 0 1000 1000', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, under, path);
 }
 
-function bar(scale, kind) {
+function bar({ scale }, kind) {
+  if (!scale) return el('span', {}, 'no evidence');
   const ends = [el('span', {}, '0'), el('span', {}, `${logits(scale)} logits`)];
   if (kind === 'cbar') return el('div', { class: 'across' }, el('div', { class: kind }), el('div', { class: 'row' }, ends));
   return el('div', { class: 'upright' }, el('div', { class: kind }), el('div', { class: 'ends' }, ends[1], el('span', {}, 'in one cell'), ends[0]));
@@ -167,7 +168,7 @@ function sums(page, { label }) {
   const parts = [el('span', { class: `chip em-${label}` }, icon(label), label), ` start ${signed(bias)}`];
   if (face !== null) parts.push(`, face ${signed(face)}`);
   if (voice !== null) parts.push(`, voice ${signed(voice)}`);
-  parts.push(` = ${signed(logit)} logits before calibration. The maps hold these very numbers: every cell shows its part, raising parts are drawn.`);
+  parts.push(` = ${signed(logit)} logits before calibration. The maps add up to these numbers; drawn is what raised the label.`);
   return parts;
 }
 

@@ -76,7 +76,7 @@ function bars(record) {
 function cell(reading, name, label, top) {
   if (!reading.available) return el('span', { class: 'bar gone', role: 'cell' }, el('span', { class: 'vh' }, `not read: ${reading.reason}`));
   const value = reading.probabilities[label];
-  return el('span', { class: `bar ${top ? 'on' : 'lo'} ${name}`, role: 'cell' }, el('i', { style: { '--v': value.toFixed(4) } }), two(value));
+  return el('span', { class: `bar ${top ? 'on' : 'lo'}${name === 'voice' ? ' heard' : ''}`, role: 'cell' }, el('i', { style: { '--v': value.toFixed(4) } }), two(value));
 }
 
 // The column that was not read stays in its place, hatched, with its reason.
