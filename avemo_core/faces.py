@@ -110,7 +110,7 @@ def align(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return np.asarray(crop)
 
 
-@dataclass
+@dataclass(eq=False)  # a person is the same object, not equal arrays
 class _Person:
     """A track that is still growing: one entry for each sampled frame in which it was seen."""
 
