@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import socket
 import sys
 import threading
 import webbrowser
@@ -35,23 +36,35 @@ def arguments(argv: list[str], environment: dict[str, str]) -> argparse.Namespac
     return args
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """The port, held before the model is loaded; AvemoError when it is in use or not ours to take."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AvemoError(f"Port {port} of {host} cannot be used ({reason}); choose another one with --port.") from error
+
+
 def main(argv: list[str], environment: dict[str, str]) -> int:
     args = arguments(argv, environment)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     hosts = LOOPBACK if args.host in LOOPBACK else ()
-    settings = Settings(hosts=hosts, space=args.space, keep_s=args.keep_minutes * 60)
+    settings = Settings(hosts=hosts, space=args.space, keep_s=args.keep_minutes * 60, warm_up=True)
     try:
+        listener = listen(args.host, args.port)
         analyzer = Analyzer(args.checkpoint, device=args.device)
     except AvemoError as error:
         print(error, file=sys.stderr)
         return 1
     site = build_site(analyzer, settings)
-    address = f"http://{'127.0.0.1' if args.host == '0.0.0.0' else args.host}:{args.port}"
+    name = "127.0.0.1" if args.host == "0.0.0.0" else args.host
+    address = f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}"
     print(f"AVEMO is at {address} (Ctrl+C stops it)", flush=True)
     if args.open:
         threading.Timer(1.0, webbrowser.open, (address,)).start()
     # Pages keep connections open for progress; a stop does not wait for them.
-    uvicorn.run(site, host=args.host, port=args.port, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
+    config = uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
+    uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 

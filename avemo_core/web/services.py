@@ -32,6 +32,7 @@ class Settings:
     queued: int = 32
     posts_per_minute: int = 30  # of one visitor
     workers: int = 1  # readings at a time; torch uses all cores for one
+    warm_up: bool = False  # read an example once at the start, so that the first visitor does not wait for that
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ def _lifespan(services: Services) -> Callable[[FastAPI], contextlib.AbstractAsyn
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         sweeping = asyncio.create_task(_sweep_forever(services))
+        if services.settings.warm_up:
+            threading.Thread(target=_warm_up, args=(services,), daemon=True).start()
         try:
             yield
         finally:
@@ -114,6 +117,18 @@ async def _sweep_forever(services: Services) -> None:
         else:
             if gone:
                 log.info("deleted %d reading(s) on schedule", gone)
+
+
+def _warm_up(services: Services) -> None:
+    """Read the first example: loads what is loaded late and starts the decoding process."""
+    started = time.monotonic()
+    try:
+        for row in routes.read_examples()[:1]:
+            services.analyzer.analyze(routes.EXAMPLES / row["file"])
+    except Exception:
+        log.exception("the warm-up failed; the first reading may show why")
+    else:
+        log.info("ready: the model %s is warm after %.1f s", services.analyzer.model_id, time.monotonic() - started)
 
 
 def _version() -> str:

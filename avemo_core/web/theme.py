@@ -32,6 +32,7 @@ ICONS = {
     "check": '<path d="M4 10.6l4 4 8-9"/>',
     "no": '<path d="M5 5l10 10M15 5L5 15"/>',
     "lock": '<rect x="4" y="9" width="12" height="8" rx="2"/><path d="M6.6 9V6.4a3.4 3.4 0 016.8 0V9"/>',
+    "q": '<path d="M7.2 7.4a2.9 2.9 0 115 2c-1.2 1-2.2 1.5-2.2 3M10 15.6v.2"/>',
     "apart": '<circle cx="5.4" cy="10" r="3.6"/><circle cx="14.6" cy="10" r="3.6"/>',
     "theme": '<circle cx="10" cy="10" r="6.6"/><path class="f" d="M10 3.4a6.6 6.6 0 010 13.2z"/>',
     "prev": '<path d="M12.5 4.5L7 10l5.5 5.5"/>',

@@ -3,9 +3,12 @@
 Nothing of a visitor is written anywhere else, and everything is deleted on schedule. There are no accounts.
 """
 
+import fcntl
+import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -13,11 +16,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from ..types import AvemoError, ClipResult
 from .services import MB, Settings
 
 COOKIE = "avemo_visitor"
+PREFIX = "avemo-visitors-"
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # secrets.token_urlsafe(32)
 
 
@@ -67,7 +72,7 @@ class Visitors:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self.clock = clock
-        self.folder = Path(tempfile.mkdtemp(prefix="avemo-"))  # mkdtemp gives 0700
+        self.folder, self._lock_file = _own_folder()
         self._visitors: dict[str, Visitor] = {}
         self._lock = threading.RLock()
 
@@ -160,6 +165,29 @@ class Visitors:
         with self._lock:
             self._visitors.clear()
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock_file.close()
+
+
+def _own_folder() -> tuple[Path, IO[str]]:
+    """A private folder (0700) and the lock that says it is in use; folders of servers that were killed are deleted."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _delete_if_abandoned(left)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    lock = (folder / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return folder, lock
+
+
+def _delete_if_abandoned(folder: Path) -> None:
+    try:
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            return
+        with (folder / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return  # in use, just being made, or gone already
 
 
 def size_in_words(n_bytes: float) -> str:
