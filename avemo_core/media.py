@@ -169,12 +169,12 @@ def _stream(
     checked(clip.path, limits)
     with _borrowed() as worker:
         for message, payload in worker.ask(request, limits):
+            if progress and message["kind"] == "end":
+                progress(clip.duration_s, clip.duration_s)
             if message["kind"] != "progress":
                 yield message, payload
             if progress and "done_s" in message:
                 progress(min(message["done_s"], clip.duration_s), clip.duration_s)
-    if progress:
-        progress(clip.duration_s, clip.duration_s)
 
 
 # ---------------------------------------------------------------- the workers

@@ -16,8 +16,9 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 RATE = 16_000  # Hz, mono, what every voice branch reads
@@ -70,7 +71,6 @@ class Track:
     fed: int = 0  # packets given to the decoder for it
     nan: int = 0
     loud: int = 0
-    times: set[float] = field(default_factory=set)
 
 
 # ---------------------------------------------------------------- the channel to the parent
@@ -291,7 +291,9 @@ def first_frame(track: Track, packet: Any, limits: dict[str, Any]) -> None:
         frames = context.decode(packet if packet.size else None)
     except MemoryError:
         raise
-    except (av.error.FFmpegError, ValueError, OSError):
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        if starved(track.stream):
+            raise MemoryError from error
         return
     if frames:
         track.frame = frames[0]
@@ -355,6 +357,10 @@ def probe_media(container: Any, path: str, head: bytes, limits: dict[str, Any], 
         raise Refusal(too_long(declared_s, limits))
     if video is not None and video.width * video.height > limits["max_pixels"]:
         raise Refusal(too_large(video.width, video.height, limits))
+    if family == "avi" and video is not None and video.average_rate:  # its length is in frames
+        declared_s = max(declared_s, video.frames / float(video.average_rate))
+        if declared_s > limits["max_duration_s"]:
+            raise Refusal(too_long(declared_s, limits))
     tracks = {s.index: Track(s) for s in ([video] if video else []) + sounds}
     whole = scan(container, tracks, limits, channel)
     readable = {i: t for i, t in tracks.items() if t.frame is not None and frame_time(t.frame, t.stream) is not None}
@@ -530,6 +536,19 @@ class Pictures:
 # ---------------------------------------------------------------- frames
 
 
+def starved(stream: Any = None) -> bool:
+    """Whether a decoder's complaint is about memory: several of them report that as damage in the file."""
+    import resource
+
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return False  # no such file outside Linux
+    pictures = 12 * stream.width * stream.height if stream is not None and stream.type == "video" else 0
+    return allowed != resource.RLIM_INFINITY and used + max(pictures, 64 << 20) > allowed
+
+
 def decoded(container: Any, stream: Any, damage: list[int], channel: Channel) -> Iterator[Any]:
     """Frames of a stream; packets that do not decode are counted in damage[0] and passed over."""
     import av
@@ -550,7 +569,9 @@ def decoded(container: Any, stream: Any, damage: list[int], channel: Channel) ->
             frames = stream.codec_context.decode(packet)
         except MemoryError:
             raise
-        except (av.error.FFmpegError, ValueError, OSError):
+        except (av.error.FFmpegError, ValueError, OSError) as error:
+            if starved(stream):
+                raise MemoryError from error
             damage[0] += 1
             frames = []
         for frame in frames:
@@ -865,37 +886,34 @@ def follow_parent(read_fd: int) -> None:
 
 def answer(request: dict[str, Any], channel: Channel) -> bool:
     """Serve one request; False when the process should not serve another."""
-    import av
-
     channel.request_id, channel.spoken = request["id"], time.monotonic()
-    damaged = {"kind": "error", "text": f"This file is damaged and cannot be read; {AGAIN}."}
     try:
         confine(request["limits"])
-        if request["op"] == "probe":
-            channel.send({"kind": "end", "record": probe(request, channel)})
-        elif request["op"] == "warm":
-            channel.send({"kind": "end"})
-        else:
-            send = send_frames if request["op"] == "frames" else send_sound
-            channel.send({"kind": "end", "warnings": send(request, channel)})
+        channel.send({"kind": "end", **OPERATIONS[request["op"]](request, channel)})
     except Stopped:
         channel.send({"kind": "end", "warnings": []})
     except Refusal as refusal:
         channel.send({"kind": "error", "text": str(refusal)})
-    except MemoryError:
-        allowed = request["limits"]["memory_bytes"] / 1e9
-        channel.send(
-            {"kind": "error", "text": f"This file needs more than {allowed:.2g} GB of memory to decode; {AGAIN}, smaller."}
-        )
-        return False
     except (BrokenPipeError, EOFError):
         return False
-    except av.error.FFmpegError:
-        channel.send(damaged)
-    except Exception as error:  # a fuzzed file raises anything; the process goes, the sentence stays
-        channel.send({**damaged, "last": True, "detail": f"{type(error).__name__}: {error}"[:300]})
+    except Exception as error:  # a damaged file raises anything: the process goes, the sentence stays
+        short = isinstance(error, MemoryError) or starved()
+        confine({**request["limits"], "memory_bytes": -1})  # telling it takes memory too
+        text = f"This file is damaged and cannot be read; {AGAIN}."
+        if short:
+            allowed = request["limits"]["memory_bytes"] / 1e9
+            text = f"This file needs more than {allowed:.2g} GB of memory to decode; {AGAIN}, smaller."
+        channel.send({"kind": "error", "text": text, "last": True, "detail": repr(error)[:300]})
         return False
     return True
+
+
+OPERATIONS: dict[str, Callable[[dict[str, Any], Channel], dict[str, Any]]] = {
+    "warm": lambda request, channel: {},
+    "probe": lambda request, channel: {"record": probe(request, channel)},
+    "frames": lambda request, channel: {"warnings": send_frames(request, channel)},
+    "sound": lambda request, channel: {"warnings": send_sound(request, channel)},
+}
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
-import media_files as make
 import numpy as np
 import psutil
 import pytest
@@ -18,6 +17,8 @@ from PIL import Image
 
 from avemo_core import media
 from avemo_core.types import MediaError
+
+from . import media_files as make
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 VIDEO = [".mp4", ".mov", ".webm", ".mkv", ".avi"]
@@ -310,10 +311,10 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     out["folder"] = (folder, "is a folder")
     out["zero_sound"] = (make.write_wav(folder / "zero.wav", np.zeros(0, np.float32)), "0 s long")
     out["short_sound"] = (make.write_wav(folder / "short.wav", np.zeros(1600, np.float32)), "0.10 s long")
-    out["short_clip"] = (make.write_clip(folder / "short.mp4", 0.1, audio=False), "0.1")
+    out["short_clip"] = (make.write_clip(folder / "short.mp4", 0.12, audio=False), "0.12 s long")
     photo = folder / "whole.jpg"
     Image.fromarray(make.numbered_frame(3)).save(photo)
-    (folder / "cut.jpg").write_bytes(photo.read_bytes()[:2000])
+    (folder / "cut.jpg").write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
     out["cut_photo"] = (folder / "cut.jpg", "cut off")
     os.mkfifo(folder / "pipe.mp4")
     out["pipe"] = (folder / "pipe.mp4", "not an ordinary file")
@@ -324,7 +325,7 @@ def test_each_bad_file_gets_one_clear_sentence(tmp_path):
     for name, (path, words) in bad_files(tmp_path).items():
         before = time.perf_counter()
         with pytest.raises(MediaError) as caught:
-            media.decode(path)
+            print(name, media.decode(path))  # pytest shows it when nothing is raised
         text = str(caught.value)
         assert words in text, (name, text)
         assert text.endswith(".") and "\n" not in text and "Traceback" not in text and str(tmp_path) not in text, (
@@ -472,14 +473,15 @@ def test_time_limit_holds_although_there_is_progress(tmp_path):
 
 def test_the_callers_own_time_is_not_counted(tmp_path):
     clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 3.0, size=(640, 480)))
-    for _ in media.frames(clip, every_s=0.05, limits=media.Limits(seconds=3.0)):
-        time.sleep(0.8)
+    for _ in media.frames(clip, every_s=0.05, limits=media.Limits(seconds=1.5)):
+        time.sleep(0.6)
 
 
 def test_memory_limit_is_one_sentence(tmp_path):
     path = make.write_clip(tmp_path / "large.mp4", 0.4, size=(3840, 2160), audio=False)
-    with pytest.raises(MediaError, match=r"memory|cannot be decoded|broke|damaged"):
-        all_frames(media.decode(path, media.Limits(memory_bytes=300 * 2**20)))
+    for megabytes in (100, 300):  # less than Python and the decoder themselves need, and a little more
+        with pytest.raises(MediaError, match="of memory to decode"):
+            all_frames(media.decode(path), limits=media.Limits(memory_bytes=megabytes * 2**20))
     assert len(all_frames(media.decode(path))[0]) == 4
 
 
@@ -618,15 +620,15 @@ def resident(processes) -> int:
 
 
 def test_half_hour_clip_is_read_in_constant_memory(tmp_path):
-    """1800 s at 2 frames a second and 8 kHz sound; what parent and worker hold must not grow with the length."""
+    """1800 s at one frame a second and 8 kHz sound; what parent and worker hold must not grow with the length."""
     path = make.write_clip(
         tmp_path / "half_hour.mkv",
         1800.0,
-        fps=2,
+        fps=1,
         size=(320, 240),
         codecs=("libx264", "pcm_s16le"),
         rate=8000,
-        frames=[make.numbered_frame(n % 1024, (320, 240)) for n in range(64)] * 57,
+        frames=[make.numbered_frame(n % 1024, (320, 240)) for n in range(60)] * 30,
     )
     limits, seen, peak = media.Limits(), [], 0
     clip = media.decode(path, limits)
@@ -643,21 +645,27 @@ def test_half_hour_clip_is_read_in_constant_memory(tmp_path):
     assert pictures == 3600 and samples == 1800 * 16_000
     assert seen == sorted(seen) and len(seen) > 20
     # Held whole, the frames would take 830 MB and the sound 115 MB.
-    assert peak - base < 80e6, f"{(peak - base) / 1e6:.0f} MB"
+    assert peak - base < 60e6, f"{(peak - base) / 1e6:.0f} MB"
+
+
+def processor_time() -> float:
+    """Seconds that this process and its workers have worked."""
+    return sum(sum(p.cpu_times()[:2]) for p in [psutil.Process(), *psutil.Process().children()])
 
 
 def test_three_second_clip_is_read_in_a_moment(tmp_path):
     clip = make.write_clip(tmp_path / "clip.mp4", 3.0, size=(360, 270), fps=30)
     media.warm()
-    walls = []
+    work, walls = [], []
     for _ in range(7):
-        before = time.perf_counter()
+        before, spent = time.perf_counter(), processor_time()
         found = media.decode(clip)
         all_frames(found)
         all_sound(found)
         walls.append(time.perf_counter() - before)
-    print(f"3 s of 360x270: {min(walls) * 1e3:.0f} ms at best, {sorted(walls)[3] * 1e3:.0f} ms median")
-    assert min(walls) < 0.25  # about 0.045 s on two idle cores
+        work.append(processor_time() - spent)
+    print(f"3 s of 360x270: {min(walls) * 1e3:.0f} ms at best, of processor time {min(work) * 1e3:.0f} ms")
+    assert min(work) < 0.15  # processor time, so that a busy machine does not decide; about 0.06 s
 
 
 def test_frames_cross_between_the_processes_fast(tmp_path):
@@ -683,8 +691,8 @@ def test_memory_is_flat_over_many_clips(tmp_path):
         return resident([me, *[p for p in me.children() if "media_worker" in " ".join(p.cmdline())]])
 
     media._close_all()
-    first = read(40)
-    assert read(160) - first < 25e6
+    first = read(20)
+    assert read(80) - first < 15e6
 
 
 # ---------------------------------------------------------------- the real corpora
@@ -692,7 +700,7 @@ def test_memory_is_flat_over_many_clips(tmp_path):
 
 @pytest.mark.real
 def test_real_clips_are_read(data):
-    clips = sorted((data / "java_sed" / "clips").glob("*.mp4"))[:20] + sorted((data / "grid" / "clips").glob("*.mp4"))
+    clips = sorted((data / "java_sed" / "clips").glob("*.mp4"))[::14] + sorted((data / "grid" / "clips").glob("*.mp4"))[::3]
     assert clips
     for path in clips:
         clip = media.decode(path)
