@@ -35,9 +35,11 @@ def _dct() -> torch.Tensor:
 
 
 def mel_edges_hz() -> np.ndarray:
-    """[81] hertz: edges between the mel bands, low to high (HTK scale, as torchaudio)."""
+    """[81] hertz, low to high: half way between the peaks of neighbouring mel bands (HTK scale, as torchaudio)."""
     lowest, highest = 2595 * np.log10(1 + np.array([LOWEST_HZ, SAMPLE_RATE / 2]) / 700)
-    return 700 * (10 ** (np.linspace(lowest, highest, MELS + 1) / 2595) - 1)
+    # band m is a triangle that peaks at step m + 1 of MELS + 1 steps
+    mel = lowest + (np.arange(MELS + 1) + 0.5) / (MELS + 1) * (highest - lowest)
+    return 700 * (10 ** (mel / 2595) - 1)
 
 
 def log_mel(wave: np.ndarray) -> np.ndarray:
@@ -84,7 +86,7 @@ def voice_activity(level: np.ndarray) -> np.ndarray:
 def _fill(mask: np.ndarray, value: bool, longest: int) -> np.ndarray:
     """Runs of `not value` no longer than `longest`, between two of `value`, become `value`."""
     out = mask.copy()
-    edges = np.flatnonzero(np.diff(np.concatenate(([value], mask == value, [value])).astype(int)))
+    edges = np.flatnonzero(np.diff(np.concatenate(([True], mask == value, [True])).astype(int)))
     for start, stop in zip(edges[::2], edges[1::2], strict=False):
         inside = start > 0 and stop < len(mask)
         if stop - start <= longest and (inside or not value):
