@@ -11,12 +11,12 @@ FACE_INPUT = 48  # pixels: the resolution of the pictures the face branch learne
 
 def grid(duration_s: float, every_s: float = WINDOW_HOP_S) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends [W]: every `every_s`, the last window ending with the clip; a short clip is one window."""
-    if every_s <= 0:
+    if not 0 < every_s < np.inf:
         raise ValueError(f"Windows must move on: got a step of {every_s} s; choose a positive one such as {WINDOW_HOP_S}.")
     if duration_s <= WINDOW_S + 1e-6:
         return np.zeros(1), np.array([max(duration_s, SOUND_HOP_S)])
     starts = np.arange(0.0, duration_s - WINDOW_S + 1e-6, every_s)
-    if duration_s - WINDOW_S - starts[-1] > every_s / 4:
+    if duration_s - WINDOW_S - starts[-1] > min(every_s, WINDOW_HOP_S) / 4:
         starts = np.append(starts, duration_s - WINDOW_S)
     return starts, starts + WINDOW_S
 
