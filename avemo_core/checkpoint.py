@@ -65,10 +65,15 @@ def load(path: str | Path = "default") -> Checkpoint:
     missing = [key for key in ("system", "settings", "labels", "calibration", "card") if key not in header]
     if missing:
         raise AvemoError(f"{path.name} lacks {', '.join(missing)} in its header; it was not written by AVEMO's training.")
-    if tuple(json.loads(header["labels"])) != LABELS:
+    try:
+        labels, settings, card = (json.loads(header[key]) for key in ("labels", "settings", "card"))
+        calibration = Calibration.from_json(json.loads(header["calibration"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise AvemoError(f"{path.name} has a damaged header ({error}); train or fetch it again.") from error
+    if labels != list(LABELS):
         raise AvemoError(f"{path.name} reads other labels ({header['labels']}); this version reads {', '.join(LABELS)}.")
     try:
-        model = system(header["system"]).build(**json.loads(header["settings"]))
+        model = system(header["system"]).build(**settings)
         model.load_state_dict({key: value.float() if value.dtype == torch.half else value for key, value in weights.items()})
     except (ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -76,5 +81,4 @@ def load(path: str | Path = "default") -> Checkpoint:
             f"{path.name} does not fit this version's {header['system']} ({reason}); train it again."
         ) from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    calibration = Calibration.from_json(json.loads(header["calibration"]))
-    return Checkpoint(model.eval(), f"{header['system']}-{digest}", calibration, json.loads(header["card"]))
+    return Checkpoint(model.eval(), f"{header['system']}-{digest}", calibration, card)
