@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ LONG_S = 300.0  # clips longer than this are sampled at half the rate
 LEAST_FACE_S = 0.3  # less than this of a face, or of speech, is not read
 LEAST_VOICE_S = 0.3
 FACE_CELLS = timeline.FACE_INPUT // 8  # cells of the face map, each way
+SHORTEST_STEP_S = 0.05  # from one window to the next; a finer grid only costs time
 SHARE_NEEDED = 0.1  # of a window, for that window to count the modality
 
 
@@ -61,7 +63,7 @@ class Analyzer:
     def __init__(self, checkpoint: str | Path = "default", device: str = "auto"):
         self.device = _device(device)
         loaded = _load(checkpoint)
-        self.model: AttentionCAM = loaded.model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[assignment]
+        self.model = cast(AttentionCAM, loaded.model.to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
         self.model_id = loaded.model_id
         self.calibration = loaded.calibration
         self.card = loaded.card
@@ -88,10 +90,13 @@ class Analyzer:
 
         Raises:
             MediaError: the file cannot be read or is over a limit.
-            AvemoError: `person` is not in the clip, or `every` is not positive.
+            AvemoError: `person` is not in the clip, or `every` is under SHORTEST_STEP_S.
         """
-        if not every > 0:
-            raise AvemoError(f"Windows must move on: got a step of {every} s; choose a positive one such as {WINDOW_HOP_S}.")
+        if not SHORTEST_STEP_S <= every < np.inf:
+            raise AvemoError(
+                f"Windows must move on: got a step of {every} s; "
+                f"choose one of at least {SHORTEST_STEP_S} s, such as {WINDOW_HOP_S}."
+            )
         limits = limits or media.Limits()
         say = progress or (lambda stage, done, total: None)
         timings: dict[str, float] = {}
@@ -385,8 +390,14 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise AvemoError(f"Unknown device {name!r}; choose cpu, cuda or auto.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise AvemoError(f"Device {name!r} is not one that AVEMO runs on; choose cpu, cuda or auto.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise AvemoError("Device cuda was asked for, but PyTorch finds no CUDA device here; choose cpu or auto.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise AvemoError(
+            f"Device {name!r} is not here: PyTorch finds {torch.cuda.device_count()}, numbered from 0; choose cuda."
+        )
     return device
 
 
