@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ SUFFIXES = {
     *(".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac"),
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp"),
 }
-ERRORS = Console(stderr=True, highlight=False)
+ERRORS = Console(stderr=True, highlight=False, markup=False)  # a file may be called [red].mp4
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
@@ -87,7 +88,7 @@ def analyze(args: argparse.Namespace) -> int:
     analyzer = Analyzer(args.checkpoint, args.device)
     results: list[ClipResult] = []
     failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
         task = bar.add_task("reading", total=len(files))
         for path in files:
@@ -105,7 +106,8 @@ def analyze(args: argparse.Namespace) -> int:
     if args.json:
         records = [result.to_json() for result in results]
         one = len(args.paths) == 1 and not args.paths[0].is_dir()
-        print(json.dumps(records[0] if one and records else records, ensure_ascii=False, indent=2))
+        if records or not one:  # one clip that cannot be read has no record
+            print(json.dumps(records[0] if one else records, ensure_ascii=False, indent=2))
     if args.csv:
         with args.csv.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
@@ -117,6 +119,9 @@ def analyze(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
         return analyze(args)
     except (AvemoError, OSError) as error:
