@@ -95,7 +95,8 @@ def voices(mel: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tenso
     moved = torch.where(noisy, torch.logaddexp(moved, noise), moved)
 
     place = torch.linspace(0, math.pi, bands)[None, :]
-    curve = sum(uniform(-1, 1)[:, None] * torch.cos(place * order) for order in (1, 2, 3))
+    waves = (uniform(-1, 1)[:, None] * torch.cos(place * order) for order in (1, 2, 3))
+    curve = sum(waves, torch.zeros(batch, bands))
     moved = moved + curve[:, None, :, None] * 0.8  # about 5 dB
 
     for axis, most, many in ((2, 10, 2), (3, 20, 2)):

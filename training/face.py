@@ -84,7 +84,7 @@ def train(root: Path, out: Path, settings: Settings = Settings(), say=print) -> 
 
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    model = FaceClassifier().to(memory_format=torch.channels_last)
+    model = FaceClassifier().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
     steps = len(pixels) // settings.batch

@@ -8,6 +8,7 @@ Works on pooled branch maps (a mean over the map is all that the logit needs), s
 import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ class Settings:
     alone: float = 0.3  # weight of each modality's own loss
     smoothing: float = 0.05
     decay: float = 0.995
+    saved_every: int = 100  # steps
     seed: int = 1
 
 
@@ -175,7 +177,7 @@ def train(model: AttentionCAM, material: Material, out: Path, settings: Settings
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     pairs, first, path = Pairs(material, settings), 0, out / "joint.pt"
-    parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     state = progress.load(path)
     if state is not None:
         for name, part in parts.items():
@@ -193,8 +195,8 @@ def train(model: AttentionCAM, material: Material, out: Path, settings: Settings
         schedule.step()
         progress.moving_average(average, model, min(settings.decay, (1 + step) / (10 + step)))
         total += loss.item()
-        if step % 100 == 99:
-            say(f"joint step {step + 1} loss {total / 100:.3f}")
+        if (step + 1) % settings.saved_every == 0 or step + 1 == settings.steps:
+            say(f"joint step {step + 1} loss {total / (step % settings.saved_every + 1):.3f}")
             total = 0.0
             states = {name: part.state_dict() for name, part in parts.items()}
             progress.save(

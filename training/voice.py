@@ -5,9 +5,10 @@ A window of two seconds is drawn from each clip, round where someone speaks; cor
 
 import copy
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,9 @@ def recalls(logits: np.ndarray, rows: list[Row]) -> dict[str, float]:
 
 def sampling_weights(rows: list[Row]) -> Tensor:
     """Each corpus by the square root of its size, each class of a corpus alike, each person by the root of their clips."""
-    corpus, cell, person = defaultdict(int), defaultdict(int), defaultdict(int)
+    corpus: Counter[str] = Counter()
+    cell: Counter[tuple[str, str | None]] = Counter()
+    person: Counter[tuple[str, str | None, str]] = Counter()
     for row in rows:
         corpus[row.corpus] += 1
         cell[row.corpus, row.label] += 1
@@ -164,7 +167,7 @@ def train(
             line |= recalls(clip_logits(average, dev_sounds), dev_rows)
         history.append(line)
         say(f"voice {line} {time.time() - started:.0f} s")
-        parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+        parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
         progress.save(
             path,
             {name: part.state_dict() for name, part in parts.items()}

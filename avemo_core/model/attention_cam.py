@@ -36,7 +36,8 @@ class LocalTime(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(width, width, 5, padding=2, groups=width)
         nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """tokens [B,T,D], mask [B,T] -> what to add [B,T,D]."""

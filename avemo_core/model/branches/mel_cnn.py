@@ -1,5 +1,7 @@
 """Voice branch: log-mel window -> feature maps that keep when and at which pitch."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +48,7 @@ class MelCNN(nn.Module):
         maps = self.stem(self.scale(log_mel, mask)) * shrink_mask(mask, 2)[:, None, None, :]
         columns = shrink_mask(mask, 4)[:, None, None, :]
         for stage, attention in zip(self.stages, self.attentions, strict=True):
-            for block in stage:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, stage):
                 maps = block(maps, columns)
             maps = attention(maps) * columns
         return maps
