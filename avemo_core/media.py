@@ -1,4 +1,4 @@
-"""file -> Clip, and its frames and sound in chunks. Decoding happens in worker processes (media_worker.py), never here.
+"""file -> Clip, and its frames and sound in chunks. Decoding happens in worker processes (decoding/worker.py), never here.
 
     clip = decode("talk.mp4")
     for frames, times_s in frames(clip): ...     # uint8 [n,H,W,3] upright RGB, seconds [n]
@@ -27,11 +27,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .media_worker import HEADER
+from .decoding.channel import HEADER
 from .types import AudioStream, Clip, MediaError, VideoStream
 
 Progress = Callable[[float, float], None]  # seconds done, seconds in all
-WORKER = Path(__file__).with_name("media_worker.py")
+# -P and this line instead of -m: neither the caller's folder nor its main program comes in, only the package.
+WORKER = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r}); "
+    f"from {__package__}.decoding.worker import main; main()"
+)
 IDLE_WORKERS = 2  # kept warm; more are started when more calls run at once
 MOST_WORKERS = 8
 CALLS_PER_WORKER = 1000  # then a fresh one, so that a leak in a decoder stays small
@@ -188,7 +192,7 @@ class _Worker:
         # Few malloc arenas and one OpenMP thread: otherwise threads alone would fill the address space allowed.
         environment |= {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER)],
+            [sys.executable, "-P", "-c", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -159,7 +159,7 @@ def test_frames_are_shrunk_to_the_longer_side(tmp_path):
 def test_sound_that_starts_late_is_told_and_placed(tmp_path):
     clip = media.decode(make.write_clip(tmp_path / "late.mkv", 2.0, audio_start_s=0.7))
     assert clip.audio[0].start_s == pytest.approx(0.7, abs=0.01) and clip.video.start_s == 0
-    assert any("sound starts 0.70 s after" in w for w in clip.warnings)
+    assert any("sound starts 0.70 s into" in w for w in clip.warnings)
     wave, start_s = next(media.sound(clip))
     assert start_s == pytest.approx(0.7, abs=0.01) and np.abs(wave[:800]).max() > 0.2
 
@@ -420,7 +420,7 @@ def worker_of(call) -> psutil.Process:
     before = {p.pid for p in psutil.Process().children()}
     media.warm()
     call()
-    workers = [p for p in psutil.Process().children() if "media_worker" in " ".join(p.cmdline())]
+    workers = [p for p in psutil.Process().children() if "decoding.worker" in " ".join(p.cmdline())]
     assert workers, before
     return workers[0]
 
@@ -440,7 +440,7 @@ def test_worker_killed_while_it_works_is_one_sentence(tmp_path):
     generator = media.frames(clip, every_s=0.02)
     next(generator)
     for worker in psutil.Process().children():
-        if "media_worker" in " ".join(worker.cmdline()):
+        if "decoding.worker" in " ".join(worker.cmdline()):
             worker.kill()
     with pytest.raises(MediaError, match="SIGKILL"):
         list(generator)
@@ -453,7 +453,7 @@ def test_worker_that_hangs_is_given_up(tmp_path):
     generator = media.frames(clip, every_s=0.02, limits=limits)
     next(generator)
     for worker in psutil.Process().children():
-        if "media_worker" in " ".join(worker.cmdline()):
+        if "decoding.worker" in " ".join(worker.cmdline()):
             worker.send_signal(signal.SIGSTOP)
     before = time.perf_counter()
     with pytest.raises(MediaError, match="in time"):
@@ -528,7 +528,7 @@ def test_many_threads_read_at_once(tmp_path):
     alone = [read(path) for path in paths]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(read, paths * 2)) == alone * 2
-    assert len([p for p in psutil.Process().children() if "media_worker" in " ".join(p.cmdline())]) <= media.IDLE_WORKERS
+    assert len([p for p in psutil.Process().children() if "decoding.worker" in " ".join(p.cmdline())]) <= media.IDLE_WORKERS
 
 
 def test_frames_and_sound_may_interleave(tmp_path):
@@ -634,7 +634,7 @@ def test_half_hour_clip_is_read_in_constant_memory(tmp_path):
     clip = media.decode(path, limits)
     assert clip.duration_s == pytest.approx(1800, abs=1)
     me = psutil.Process()
-    family = [me, *[p for p in me.children() if "media_worker" in " ".join(p.cmdline())]]
+    family = [me, *[p for p in me.children() if "decoding.worker" in " ".join(p.cmdline())]]
     base, samples, pictures = resident(family), 0, 0
     for chunk, _ in media.frames(clip, every_s=0.5, progress=lambda d, t: seen.append(d)):
         pictures += len(chunk)
@@ -688,7 +688,7 @@ def test_memory_is_flat_over_many_clips(tmp_path):
             clip = media.decode(path)
             all_frames(clip)
             all_sound(clip)
-        return resident([me, *[p for p in me.children() if "media_worker" in " ".join(p.cmdline())]])
+        return resident([me, *[p for p in me.children() if "decoding.worker" in " ".join(p.cmdline())]])
 
     media._close_all()
     first = read(20)
