@@ -63,8 +63,8 @@ def mixup(inputs: Tensor, targets: Tensor, alpha: float, generator: torch.Genera
     return share * inputs + (1 - share) * inputs[order], share * targets + (1 - share) * targets[order]
 
 
-def voices(mel: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Log-mel [B,1,M,L], mask [B,L] -> the same voice elsewhere: other tempo, throat, room tone and microphone.
+def voices(mel: Tensor, generator: torch.Generator) -> Tensor:
+    """Log-mel [B,1,M,L] -> the same voice elsewhere: other tempo, throat, room tone and microphone.
 
     Frequency is stretched about the lowest band (vocal-tract length; one time in five far up, towards a child's), time
     by up to a fifth, then noise is added in power, a smooth equaliser laid over, and SpecAugment blanks bands and moments.
@@ -74,19 +74,15 @@ def voices(mel: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tenso
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(batch, generator=generator) * (high - low) + low
 
-    quiet = mel.masked_fill(mask[:, None, None, :] == 0, torch.inf).amin((2, 3), keepdim=True).clamp(min=-20, max=20)
-    peak = mel.masked_fill(mask[:, None, None, :] == 0, -torch.inf).amax((2, 3), keepdim=True).clamp(min=-20, max=20)
+    quiet, peak = mel.amin((2, 3), keepdim=True), mel.amax((2, 3), keepdim=True)
     throat = uniform(0.9, 1.12)
     throat = torch.where(uniform(0, 1) < 0.2, uniform(1.1, 1.3), throat)
     tempo = uniform(0.85, 1.18)
     matrix = torch.zeros(batch, 2, 3)
-    matrix[:, 0, 0], matrix[:, 0, 2] = tempo, tempo - 1  # keeps the first column in place, so padding stays at the end
+    matrix[:, 0, 0], matrix[:, 0, 2] = tempo, tempo - 1  # the first column stays in place
     matrix[:, 1, 1], matrix[:, 1, 2] = 1 / throat, 1 / throat - 1 + uniform(-0.03, 0.03)
     grid = F.affine_grid(matrix, [batch, 1, bands, columns], align_corners=False)
-    filled = torch.where(mask[:, None, None, :] == 0, quiet, mel)
-    moved = F.grid_sample(filled - quiet, grid, padding_mode="zeros", align_corners=False) + quiet
-    steps = (torch.arange(columns)[None, :] + 0.5) / columns
-    new_mask = (steps * tempo[:, None] < mask.float().mean(1, keepdim=True)).float()
+    moved = F.grid_sample(mel - quiet, grid, padding_mode="zeros", align_corners=False) + quiet
 
     noisy = (uniform(0, 1) < 0.5)[:, None, None, None]
     slope = torch.linspace(0, 1, bands)[None, None, :, None] * uniform(-4, 1)[:, None, None, None]
@@ -95,8 +91,7 @@ def voices(mel: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tenso
     moved = torch.where(noisy, torch.logaddexp(moved, noise), moved)
 
     place = torch.linspace(0, math.pi, bands)[None, :]
-    waves = (uniform(-1, 1)[:, None] * torch.cos(place * order) for order in (1, 2, 3))
-    curve = sum(waves, torch.zeros(batch, bands))
+    curve = torch.stack([uniform(-1, 1)[:, None] * torch.cos(place * order) for order in (1, 2, 3)]).sum(0)
     moved = moved + curve[:, None, :, None] * 0.8  # about 5 dB
 
     for axis, most, many in ((2, 10, 2), (3, 20, 2)):
@@ -107,5 +102,5 @@ def voices(mel: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tenso
             first = uniform(0, 1) * (size - width)
             blank = (index >= first[:, None]) & (index < (first + width)[:, None])
             blank = blank[:, None, :, None] if axis == 2 else blank[:, None, None, :]
-            moved = torch.where(blank, quiet.expand_as(moved), moved)
-    return moved * new_mask[:, None, None, :], new_mask
+            moved = torch.where(blank, quiet, moved)
+    return moved

@@ -131,10 +131,9 @@ class Pairs:
     def next(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """tokens [B,T,Dv], face mask [B,T], log-mel [B,1,M,L], sound mask [B,L], labels [B]."""
         drawn = [self.draw(n) for n in range(self.batch)]
-        windows = [voice.draw(sound, self.generator) for _, _, sound, _ in drawn]
-        mel = torch.from_numpy(np.stack([w for w, _ in windows]))[:, None]
-        mask = (torch.arange(voice.STEPS)[None] < torch.tensor([[n] for _, n in windows])).float()
-        mel, mask = augment.voices(mel, mask, self.generator)
+        mel = torch.from_numpy(np.stack([voice.draw(sound, self.generator) for _, _, sound, _ in drawn]))[:, None]
+        mel = augment.voices(mel, self.generator)
+        mask = torch.ones(self.batch, voice.STEPS)
         tokens, present = torch.stack([d[0] for d in drawn]), torch.stack([d[1] for d in drawn])
         run = torch.rand(self.batch, 1, generator=self.generator) < 0.1  # a run of frames without a face
         first = torch.randint(FRAMES, (self.batch, 1), generator=self.generator)

@@ -19,6 +19,7 @@ from avemo_core import timeline
 from avemo_core.labels import K, index
 from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.model.branches.mel_cnn import RANGE, shrink_mask
+from avemo_core.systems import system
 from avemo_core.types import MELS, Sound
 
 from . import augment, progress
@@ -29,7 +30,7 @@ STEPS = timeline.SOUND_STEPS
 
 @dataclass(frozen=True)
 class Settings:
-    epochs: int = 40
+    epochs: int = 25
     batch: int = 64
     rate: float = 1.5e-3
     weight_decay: float = 0.05
@@ -49,18 +50,18 @@ def voice_logits(model: AttentionCAM, mel: Tensor, mask: Tensor) -> Tensor:
     return model.fuse(faces, absent, absent, maps, times, columns).logits
 
 
-def draw(sound: Sound, generator: torch.Generator) -> tuple[np.ndarray, int]:
-    """A random window [80,STEPS] that holds speech where there is some, and its number of valid columns."""
+def draw(sound: Sound, generator: torch.Generator) -> np.ndarray:
+    """A random window [80,STEPS] that holds speech where there is some; a shorter clip is followed by its own silence."""
     columns = sound.log_mel.shape[1]
     if columns <= STEPS:
-        window = np.zeros((MELS, STEPS), np.float32)
+        window = np.full((MELS, STEPS), sound.log_mel.min(initial=0.0), np.float32)
         window[:, :columns] = sound.log_mel
-        return window, columns
+        return window
     heard = np.concatenate(([0], np.cumsum(sound.voiced)))
     share = heard[STEPS:] - heard[:-STEPS]
     good = np.flatnonzero(share >= 0.6 * share.max())
     first = int(good[int(torch.randint(len(good), (1,), generator=generator))])
-    return sound.log_mel[:, first : first + STEPS], STEPS
+    return sound.log_mel[:, first : first + STEPS]
 
 
 @torch.inference_mode()
@@ -100,15 +101,10 @@ def sampling_weights(rows: list[Row]) -> Tensor:
     return torch.tensor(weights)
 
 
-def mixed(
-    mel: Tensor, mask: Tensor, wanted: Tensor, alpha: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mixup of windows brought to one loudness first, else the louder recording would win; padding counts as silence."""
-    valid = mask[:, None, None, :]
-    peak = mel.masked_fill(valid == 0, -torch.inf).amax((2, 3), keepdim=True)
-    levelled = torch.where(valid > 0, (mel - peak).clamp(min=-RANGE), -RANGE)
-    stacked, wanted = augment.mixup(torch.cat((levelled, valid), dim=2), wanted, alpha, generator)
-    return stacked[:, :, :-1], (stacked[:, 0, -1] > 0).float(), wanted
+def mixed(mel: Tensor, wanted: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mixup of windows brought to one loudness first, else the louder recording would win."""
+    levelled = (mel - mel.amax((2, 3), keepdim=True)).clamp(min=-RANGE)
+    return augment.mixup(levelled, wanted, alpha, generator)
 
 
 def train(
@@ -122,10 +118,11 @@ def train(
 
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    model = AttentionCAM()
+    model = AttentionCAM(**system("attention_cam").settings).to(memory_format=torch.channels_last)
     average = copy.deepcopy(model)
     trained = [p for name, p in model.named_parameters() if name.startswith(("voice", "head"))]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=settings.weight_decay)
+    whole = torch.ones(settings.batch, STEPS)
     steps = len(chosen) // settings.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.2
@@ -143,15 +140,13 @@ def train(
         model.train()
         order = torch.multinomial(weights, steps * settings.batch, replacement=True, generator=generator)
         for picked in order.view(steps, settings.batch):
-            windows = [draw(sounds[chosen[i]], generator) for i in picked]
-            mel = torch.from_numpy(np.stack([w for w, _ in windows]))[:, None]
-            mask = (torch.arange(STEPS)[None] < torch.tensor([[n] for _, n in windows])).float()
-            mel, mask = augment.voices(mel, mask, generator)
+            mel = torch.from_numpy(np.stack([draw(sounds[chosen[i]], generator) for i in picked]))[:, None]
+            mel = augment.voices(mel, generator)
             wanted = F.one_hot(labels[chosen[picked.numpy()]], K).float()
             wanted = wanted * (1 - settings.smoothing) + settings.smoothing / K
-            mel, mask, wanted = mixed(mel, mask, wanted, settings.mixup, generator)
+            mel, wanted = mixed(mel, wanted, settings.mixup, generator)
             with torch.autocast("cpu", torch.bfloat16):
-                logits = voice_logits(model, mel, mask)
+                logits = voice_logits(model, mel.to(memory_format=torch.channels_last), whole)
             loss = F.cross_entropy(logits.float(), wanted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -53,8 +53,8 @@ class AttentionCAM(nn.Module):
         classes: int = 7,
         face_widths: tuple[int, ...] = (32, 64, 128, 256),
         face_blocks: tuple[int, ...] = (1, 2, 2),
-        voice_widths: tuple[int, ...] = (32, 64, 96, 160),
-        voice_blocks: tuple[int, ...] = (1, 2, 2),
+        voice_widths: tuple[int, ...] = (24, 48, 96, 160),
+        voice_blocks: tuple[int, ...] = (1, 1, 1),
         width: int = 128,
     ):
         super().__init__()

@@ -25,4 +25,4 @@ class ChannelAttention(nn.Module):
         return torch.sigmoid(self.excite(torch.relu(self.squeeze(both))).sum(0))
 
     def forward(self, maps: Tensor, mask: Tensor | None = None) -> Tensor:
-        return maps * self.weights(maps, mask)[:, :, None, None]
+        return maps * self.weights(maps, mask).to(maps.dtype)[:, :, None, None]

@@ -17,4 +17,4 @@ class SpatialAttention(nn.Module):
         return torch.sigmoid(self.conv(summary))
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps * self.weights(maps)
+        return maps * self.weights(maps).to(maps.dtype)

@@ -20,7 +20,7 @@ def shrink_mask(mask: Tensor, times: int) -> Tensor:
 class MelCNN(nn.Module):
     """Log-mel [B,1,M,L] -> maps [B,widths[-1],M/8,L/4]; padded columns stay zero and count nowhere."""
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 160), blocks: tuple[int, ...] = (1, 2, 2)):
+    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160), blocks: tuple[int, ...] = (1, 1, 1)):
         super().__init__()
         self.channels = widths[-1]
         self.stem = nn.Sequential(
@@ -45,10 +45,13 @@ class MelCNN(nn.Module):
 
     def forward(self, log_mel: Tensor, mask: Tensor) -> Tensor:
         """log_mel [B,1,M,L], mask [B,L] float of 0 and 1."""
-        maps = self.stem(self.scale(log_mel, mask)) * shrink_mask(mask, 2)[:, None, None, :]
-        columns = shrink_mask(mask, 4)[:, None, None, :]
+        maps = self.stem(self.scale(log_mel, mask))
+        columns = None
+        if not bool(mask.all()):  # whole windows, by far the most, need no masking
+            columns = shrink_mask(mask, 4)[:, None, None, :].to(maps.dtype)
+            maps = maps * shrink_mask(mask, 2)[:, None, None, :].to(maps.dtype)
         for stage, attention in zip(self.stages, self.attentions, strict=True):
             for block in cast(nn.ModuleList, stage):
                 maps = block(maps, columns)
-            maps = attention(maps) * columns
-        return maps
+            maps = attention(maps)
+        return maps if columns is None else maps * columns

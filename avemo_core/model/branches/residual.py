@@ -24,6 +24,7 @@ class ResidualBlock(nn.Module):
         """maps [N,C,H,W]; mask [N,1,1,W'] of the *output* width: padded columns stay zero and count nowhere."""
         inner = torch.relu(self.first_norm(self.first(maps)))
         if mask is not None:
+            mask = mask.to(inner.dtype)
             inner = inner * mask
         inner = self.second_norm(self.second(inner))
         if mask is not None:
