@@ -169,9 +169,10 @@ class NoSeek:
 
 
 def write_recording(path: Path, seconds: float = 2.0, **how) -> Path:
-    """A webm as MediaRecorder makes it: no duration, no index."""
+    """A webm or mp4 as MediaRecorder makes it: written forwards only; no index, and no duration in a webm."""
     out = NoSeek(path)
-    write_clip(path, seconds, stream_to=out, options={"live": "1"}, **how)
+    fragments = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "300000"}
+    write_clip(path, seconds, stream_to=out, options={"live": "1"} if path.suffix == ".webm" else fragments, **how)
     out.close()
     return path
 

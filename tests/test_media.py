@@ -103,6 +103,18 @@ def test_browser_recording_without_duration(tmp_path):
     assert len(all_frames(clip)[0]) == 20
 
 
+def test_fragmented_mp4_of_a_browser(tmp_path):
+    path = make.write_recording(tmp_path / "recorded.mp4", 2.0)
+    content = path.read_bytes()
+    assert content.count(b"moof") > 2  # the premise
+    clip = media.decode(path)
+    assert clip.duration_s == pytest.approx(2.0, abs=0.1) and not clip.warnings
+    assert len(all_frames(clip)[0]) == 20
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) * 6 // 10])
+    cut = media.decode(tmp_path / "cut.mp4")
+    assert 0.8 < cut.duration_s < 1.7 and len(all_frames(cut)[0]) >= 8
+
+
 def test_clip_id_is_of_the_bytes(tmp_path):
     import hashlib
 
@@ -430,6 +442,7 @@ def test_worker_is_reused_and_starts_again_after_it_was_killed(tmp_path):
     media._close_all()
     first = worker_of(lambda: media.decode(path))
     assert worker_of(lambda: list(media.frames(media.decode(path)))).pid == first.pid
+    assert not [m.path for m in first.memory_maps() if "torch" in m.path]  # it starts light, whatever this program holds
     first.kill()
     first.wait(5)
     assert worker_of(lambda: media.decode(path)).pid != first.pid

@@ -1,6 +1,7 @@
 """Damaged files by the hundred: each is read or refused in one sentence; nothing hangs, nothing breaks the program."""
 
 import time
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,32 @@ def foreign_head(data: bytearray, rng: np.random.Generator, other: bytes) -> Non
     data[:size] = other[:size]
 
 
+def mend_checksums(data: bytearray) -> None:
+    """Right checksums over the damaged content, so that the damage gets past the first look of ogg and png readers."""
+    page = data.find(b"OggS")
+    while 0 <= page <= len(data) - 27:
+        segments = data[page + 27 : page + 27 + data[page + 26]]
+        end = min(len(data), page + 27 + len(segments) + sum(segments))
+        data[page + 22 : page + 26] = bytes(4)
+        data[page + 22 : page + 26] = ogg_checksum(data[page:end]).to_bytes(4, "little")
+        page = data.find(b"OggS", page + 27)
+    at = 8
+    while data.startswith(b"\x89PNG") and at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        data[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4, "big") if end + 4 <= len(data) else b""
+        at = end + 4
+
+
+def ogg_checksum(data: bytes) -> int:
+    """CRC-32 with the polynomial 0x04C11DB7, not reflected, from 0."""
+    value = 0
+    for byte in data:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1 ^ 0x104C11DB7) if value & 0x80000000 else value << 1
+    return value
+
+
 def mutations(paths: list[Path], folder: Path) -> list[Path]:
     rng = np.random.default_rng(SEED)
     contents = [path.read_bytes() for path in paths]
@@ -115,6 +142,8 @@ def mutations(paths: list[Path], folder: Path) -> list[Path]:
                 foreign_head(data, rng, contents[rng.integers(len(contents))])
             else:
                 ways[number % len(ways)](data, rng)
+            if number % 2 and path.suffix in (".ogg", ".png"):
+                mend_checksums(data)
             out.append(folder / f"{path.suffix[1:]}_{number}{path.suffix}")
             out[-1].write_bytes(data)
     return out
