@@ -110,7 +110,7 @@ export function start(root) {
     part('drop').hidden = true;
     part('player').hidden = false;
     part('player').replaceChildren(
-      el('div', { class: `player ${kind}` }, media, kind === 'audio' ? el('span', { class: 'soundonly' }, icon('voice'), 'sound only') : null),
+      el('div', { class: 'player' }, media),
       el('div', { class: 'row mt3' }, el('span', { class: 'named' }, el('b', { class: 'small' }, name), el('span', { class: 'micro', 'data-part': 'about' })),
         el('button', { type: 'button', class: 'btn s sp', onclick: () => part('file').click() }, 'Replace')),
       problem,
@@ -130,7 +130,10 @@ export function start(root) {
   function describe(filled) {
     part('about').textContent = filled.description;
     if (now.teaches) part('player').append(el('p', { class: 'small dim mt3', 'data-part': 'teaches' }, now.teaches));
-    if (filled.kind === 'audio') part('player').querySelector('.player').classList.add('audio');
+    if (filled.kind !== 'audio') return;
+    const box = part('player').querySelector('.player');
+    box.classList.add('audio');
+    box.append(el('span', { class: 'soundonly' }, icon('voice'), 'sound only'));
   }
 
   function people(filled) {
