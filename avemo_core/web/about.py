@@ -241,7 +241,8 @@ def _licences(card: dict[str, Any]) -> str:
     return f"""
 <section class="panel big mt5" id="licence"><div class="ph"><h2>Licence and data</h2></div>
 <p>The code is free under the MIT licence. The weights are for research: the recordings they learned from have licences of
-their own, some of them without commercial use. The examples on the first page are drawn and synthesised.</p>{table}</section>"""
+their own, some of them without commercial use. The examples on the first page are drawn and synthesised.</p>
+{table}</section>"""
 
 
 def _point(name: str, text: str) -> str:

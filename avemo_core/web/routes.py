@@ -234,7 +234,7 @@ async def _place_example(request: Request, path: Path) -> str:
     """Copy the example that the request names to `path`; returns its file name."""
     name = (await _json(request)).get("example")
     rows = {row["name"]: row for row in read_examples()}
-    if name not in rows:
+    if not isinstance(name, str) or name not in rows:
         raise AvemoError(f"There is no example {name!r}; choose one of {', '.join(rows) or 'none: no examples were made'}.")
     await asyncio.to_thread(shutil.copyfile, EXAMPLES / rows[name]["file"], path)
     return str(rows[name]["file"])
@@ -248,7 +248,7 @@ async def _json(request: Request) -> dict[str, Any]:
             raise AvemoError("This request is longer than 4 kB; send a small JSON object.")
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise AvemoError("The request is not a JSON object; send one.")

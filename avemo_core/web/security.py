@@ -22,10 +22,7 @@ from .visitors import COOKIE, TOKEN, new_token
 log = logging.getLogger("avemo.web")
 
 # What Chromium asks for when it loads a page of Gradio 6.31 (GET and HEAD only); our own routes are matched before.
-GRADIO_OPEN = re.compile(
-    r"/theme\.css|/assets/[\w.\-/]+|/gradio_api/(theme\.css|app_id|startup-events|heartbeat/\w{1,64})"
-    r"|/favicon\.ico|/robots\.txt|/manifest\.json"
-)
+GRADIO_OPEN = re.compile(r"/theme\.css|/assets/[\w\-.]+|/favicon\.ico|/robots\.txt")
 OWN = re.compile(r"/(api|static)/.*")
 SAFE = ("GET", "HEAD", "OPTIONS")
 CAMERA_ONLY = (

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import threading
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,22 +62,30 @@ def build_site(analyzer: "Analyzer", settings: Settings, clock: Callable[[], flo
     app.state.services = services
     routes.add(app, services)
     add_live_route(app, services)
-    gr.mount_gradio_app(
-        app,
-        _pages(services),
-        path="/",
-        theme=theme.gradio_theme(),
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        ssr_mode=False,
-        enable_monitoring=False,
-        max_file_size=1,  # bytes; the upload route is closed as well
-    )
+    _mount(app, services)
     # Added last runs first: the guard is outside, then the pages are dressed.
     app.add_middleware(Dressing, pages=PAGES, model_id=analyzer.model_id, version=_version())
     app.add_middleware(Guard, settings=settings, pages=PATHS)
     return app
+
+
+def _mount(app: FastAPI, services: Services) -> None:
+    """Gradio and its pages at the root, with everything off that the pages do not need."""
+    demo = _pages(services)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "SSR mode is not supported")  # it says so even when it was switched off
+        gr.mount_gradio_app(
+            app,
+            demo,
+            path="/",
+            theme=theme.gradio_theme(),
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            max_file_size=1,  # bytes; the upload route is closed as well
+        )
 
 
 def _pages(services: Services) -> gr.Blocks:
@@ -153,6 +162,7 @@ class Dressing:
         if scope["type"] != "http" or page is None:
             await self.app(scope, receive, send)
             return
+        scope["query_string"] = b""  # nothing in it is for the server; Gradio would look up saved states by it
         # Gradio would compress the page before it can be dressed.
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
         start: Message = {}
