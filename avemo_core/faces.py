@@ -40,19 +40,19 @@ class Detector:
     def __init__(self, device: str = "cpu", side: int = DETECT_SIDE, smallest: int = SMALLEST):
         from facenet_pytorch import MTCNN
 
-        self.side = side
+        self.side, self.smallest = side, smallest
         self.network = MTCNN(keep_all=True, min_face_size=smallest, device=device, post_process=False)
 
     def find(self, frames: np.ndarray) -> list[Detections]:
-        """uint8 [n,H,W,3] -> faces of every frame in its own pixels; a frame under 20 pixels has none."""
+        """uint8 [n,H,W,3] -> faces of every frame in its own pixels; a frame smaller than the smallest face has none."""
         if frames.ndim != 4 or frames.shape[3] != 3:
             raise ValueError(f"Expected frames of shape [n,H,W,3]; got {frames.shape}.")
         _, height, width, _ = frames.shape
         scale = min(1.0, self.side / max(height, width))
-        if min(height, width) * scale < 20:
+        size = (round(width * scale), round(height * scale))
+        if min(size) < self.smallest:  # MTCNN fails on these
             return [NOTHING] * len(frames)
         if scale < 1:
-            size = (max(20, round(width * scale)), max(20, round(height * scale)))
             frames = np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BILINEAR)) for f in frames])
         ratio = np.array([width / frames.shape[2], height / frames.shape[1]])
         found: list[Detections] = []
