@@ -59,6 +59,16 @@ def window_logits(
     return logits, weights
 
 
+@torch.inference_mode()
+def still_logits(model: AttentionCAM, tokens: torch.Tensor) -> np.ndarray:
+    """Pooled tokens of single pictures [n,Dv] -> logits [n,K] by face alone."""
+    count = len(tokens)
+    absent = torch.zeros(count, 1)
+    silence = torch.zeros(count, model.voice_branch.channels, 1, 1)
+    seen = torch.ones(count, 1)
+    return model.fuse(tokens[:, None, :, None, None], absent, seen, silence, absent, absent).logits.numpy()
+
+
 def clip_logits(logits: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
     """Mean over windows by weight, or None where no window counts."""
     return weights @ logits / weights.sum() if weights.sum() > 0 else None
@@ -116,11 +126,8 @@ def fit(
             if whole is not None:
                 cases[condition].append((row.corpus, index(row.label or ""), whole, logits[condition]))
     dev = pictures.take(ferplus.is_dev(pictures.files) & np.isin(pictures.majority, LABELS) & (pictures.agreed >= 5))
-    stills = joint.face_tokens(model, dev.pixels)
-    for token, label in zip(stills, dev.majority, strict=True):
-        still = FaceTrack(0, np.zeros(1), np.zeros((1, 4)), np.zeros((1, 5, 2)), np.zeros(0), np.ones(1, bool), np.ones(1))
-        logits, _ = window_logits(model, still, token[None], None, 0.01)
-        cases["face"].append(("ferplus", index(str(label)), logits["face"][0], logits["face"]))
+    for logits, label in zip(still_logits(model, joint.face_tokens(model, dev.pixels)), dev.majority, strict=True):
+        cases["face"].append(("ferplus", index(str(label)), logits, logits[None]))
     fitted = {condition: _condition(found) for condition, found in cases.items()}
     return Calibration(**fitted), {condition: _measured(found) for condition, found in cases.items()}
 
