@@ -29,6 +29,7 @@ MAX_CHUNK_S = 1.0  # of sound in one message; the page sends 0.1 s
 SMALLEST_FACE = 40  # pixels of a 320 px frame: someone at arm's length to two metres
 SEARCH_SIDE = 320  # pixels of the longer side at which a frame is searched
 SEARCH_EVERY_S = 0.2  # without a face the whole frame is searched this often
+FAST = 0.15  # of the face's width between two frames
 RECHECK_EVERY_S = 1.0  # with one, this often: somebody larger may have come
 
 SMOOTHING_S = 0.6  # time constant of the shown probabilities
@@ -98,6 +99,8 @@ class Follower:
     def find(self, frame: np.ndarray, now_s: float) -> Found | None:
         """uint8 [h,w,3] -> the face followed, or the largest one."""
         found = self._refine(frame, self._last.box) if self._last else None
+        if found is not None and self._last is not None and _moved(self._last.box, found.box) > FAST:
+            found = self._refine(frame, found.box) or found  # from so far away the first look is a little off
         wait = RECHECK_EVERY_S if found else SEARCH_EVERY_S
         if now_s - self._searched_s >= wait or (found is None and self._last is not None):
             self._searched_s = now_s
@@ -149,6 +152,11 @@ class Follower:
 
 def _area(box: np.ndarray) -> float:
     return float(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]))
+
+
+def _moved(old: np.ndarray, new: np.ndarray) -> float:
+    """The largest change of an edge, in widths of the old box."""
+    return float(np.abs(new - old).max()) / max(1.0, float(old[2] - old[0]))
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -271,16 +279,18 @@ class LiveReader:
         held = self._box if gap < GAP_S else None
         # The box follows fast movement at once and trembles less when the head is still.
         self._box = found.box if held is None else held + (found.box - held) * _follow(held, found.box)
-        maps = self._analyzer.embed(faces.align(frame, found.landmarks)[None])[0]
-        if self._maps and int(self._maps[-1][0] / FACE_STEP_S) == int(captured_s / FACE_STEP_S):
-            self._maps.pop()  # ten crops a second, as in training: the newest of each tenth is kept
-        self._maps.append((captured_s, maps))
+        place = int(captured_s / FACE_STEP_S)  # ten crops a second, as in training: the newest of each tenth is kept
+        if self._maps and int(self._maps[-1][0] / FACE_STEP_S) == place:
+            if not self._due():
+                return  # nobody would read it
+            self._maps.pop()
+        self._maps.append((captured_s, self._analyzer.embed(faces.align(frame, found.landmarks)[None])[0]))
 
     def read(self) -> LiveReading:
         """The reading now; `fresh` is False when the probabilities were not due yet."""
         now_s = max(self._frame_s, self._sound.end_s if self._camera_off() else -math.inf)
         began = time.monotonic()
-        due = began >= self._ready_at and now_s > self._seen_s
+        due = self._due() and now_s > self._seen_s
         if due and self._camera_off():
             due = now_s - self._seen_s >= READ_EVERY_S
         if due:
@@ -303,6 +313,9 @@ class LiveReader:
             voiced=heard and self._voiced,
             fresh=due,
         )
+
+    def _due(self) -> bool:
+        return time.monotonic() >= self._ready_at
 
     def _camera_off(self) -> bool:
         return self._frame_s == -math.inf or self._sound.end_s - self._frame_s > GAP_S
@@ -341,5 +354,4 @@ class LiveReader:
 
 def _follow(held: np.ndarray, new: np.ndarray) -> float:
     """Share of the way that the shown box goes: a third when still, all of it when the face moved by a fifth."""
-    moved = float(np.abs(new - held).max()) / max(1.0, float(held[2] - held[0]))
-    return min(1.0, 0.33 + 3.3 * moved)
+    return min(1.0, 0.33 + 3.3 * _moved(held, new))

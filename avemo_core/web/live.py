@@ -122,56 +122,61 @@ class LiveRoom:
         self.places = places
         self.session_s = session_s
         self.idle_s = idle_s
-        self._sessions: dict[str, asyncio.Task[None]] = {}
+        self._sessions: dict[str, asyncio.Event] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="live", initializer=_use_one_core)
 
     async def serve(self, socket: WebSocket, visitor: str) -> None:
         """One connection from its greeting to its last sentence."""
         await socket.accept()
         try:
-            await self._take_place(visitor)
+            taken_over = self._take_place(visitor)
             try:
-                await self._run(socket)
+                await self._run(socket, taken_over)
             finally:
-                if self._sessions.get(visitor) is asyncio.current_task():
+                if self._sessions.get(visitor) is taken_over:
                     del self._sessions[visitor]
         except Ended as end:
             await _say_goodbye(socket, end.code, end.sentence)
         except (WebSocketDisconnect, RuntimeError):
             pass  # the page is gone; RuntimeError: sending on a closed socket
-        except asyncio.CancelledError:
-            await _say_goodbye(socket, CLOSE_END, "Live goes on in the page that you opened last.")
         except Exception:
             log.exception("a live session failed")
             await _say_goodbye(socket, CLOSE_FAULT, "Live failed for a reason of ours; press Start to try again.")
 
-    async def _take_place(self, visitor: str) -> None:
-        """A visitor has one place: a second page (or a reconnection) takes it over from the first."""
-        task = asyncio.current_task()
-        assert task is not None
+    def _take_place(self, visitor: str) -> asyncio.Event:
+        """A visitor has one place: a second page, or a reconnection, takes it over from the first, which sees the event."""
         older = self._sessions.get(visitor)
         if older is None and len(self._sessions) >= self.places:
             raise Ended(
                 CLOSE_BUSY, f"{self.places} people use Live now, and that is all this server can do; try again in a minute."
             )
-        self._sessions[visitor] = task
+        taken_over = self._sessions[visitor] = asyncio.Event()
         if older is not None:
-            older.cancel()
+            older.set()
+        return taken_over
 
-    async def _run(self, socket: WebSocket) -> None:
+    async def _run(self, socket: WebSocket, taken_over: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         reader = await loop.run_in_executor(self._thread, LiveReader, self.analyzer)
         await socket.send_text(json.dumps({"type": "ready", "session_s": self.session_s}))
         inbox = Inbox()
-        tasks = [asyncio.create_task(part) for part in (_receive(socket, inbox), self._work(socket, inbox, reader))]
-        tasks.append(asyncio.create_task(self._watch(inbox)))
+        parts = (
+            _receive(socket, inbox),
+            self._work(socket, inbox, reader),
+            self._watch(inbox),
+            _end_when_taken_over(taken_over),
+        )
+        tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             done.pop().result()  # raises how it ended
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # seen: the first one to end said why
 
     async def _work(self, socket: WebSocket, inbox: Inbox, reader: LiveReader) -> None:
         loop = asyncio.get_running_loop()
@@ -194,6 +199,11 @@ class LiveRoom:
                 raise Ended(CLOSE_END, f"Nothing arrived for {self.idle_s:.0f} s, so Live stopped; press Start to go on.")
         minutes = f"{self.session_s / 60:.0f} minutes"
         raise Ended(CLOSE_END, f"Live stops after {minutes}, so that everyone gets a turn; press Start to go on.")
+
+
+async def _end_when_taken_over(taken_over: asyncio.Event) -> None:
+    await taken_over.wait()
+    raise Ended(CLOSE_END, "Live goes on in the page that you opened last.")
 
 
 async def _receive(socket: WebSocket, inbox: Inbox) -> None:
