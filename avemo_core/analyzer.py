@@ -1,18 +1,19 @@
 """One way from a file to a reading: decode, find faces, describe sound, cut windows, run the model, calibrate, decide."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import checkpoint, faces, media, sound, timeline
+from . import faces, media, sound, timeline
 from .calibration import CONDITIONS
+from .checkpoint import Checkpoint, load
 from .labels import K
 from .model.attention_cam import AttentionCAM, Output
 from .model.branches.mel_cnn import shrink_mask
@@ -56,13 +57,13 @@ class Analyzer:
     """Holds the model and reads clips with it. Safe to share between threads.
 
     Args:
-        checkpoint: "default" or the path of a .safetensors file.
+        checkpoint: "default", the path of a .safetensors file, or one that is loaded already.
         device: "cpu", "cuda", or "auto" for CUDA where there is one.
     """
 
-    def __init__(self, checkpoint: str | Path = "default", device: str = "auto"):
+    def __init__(self, checkpoint: str | Path | Checkpoint = "default", device: str = "auto"):
         self.device = _device(device)
-        loaded = _load(checkpoint)
+        loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
         self.model = cast(AttentionCAM, loaded.model.to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
         self.model_id = loaded.model_id
         self.calibration = loaded.calibration
@@ -100,36 +101,38 @@ class Analyzer:
         limits = limits or media.Limits()
         say = progress or (lambda stage, done, total: None)
         timings: dict[str, float] = {}
+        notes: list[str] = []  # what decoding found on the way
         with _timed(timings, "media"):
             say("media", 0, 1)
             clip = media.decode(Path(path), limits)
             say("media", 1, 1)
         with _timed(timings, "faces"):
-            tracks = self._faces(clip, limits, say)
+            tracks = self._faces(clip, limits, say, notes)
         with _timed(timings, "sound"):
-            heard = self._sound(clip, limits, say)
+            heard = self._sound(clip, limits, say, notes)
         with _timed(timings, "model"):
             result = self.read(clip, tracks, heard, every, person, say)
-        return replace(result, timings=timings | {"total": sum(timings.values())})
+        warnings = tuple(dict.fromkeys((*result.warnings, *notes)))
+        return replace(result, warnings=warnings, timings=timings | {"total": sum(timings.values())})
 
-    def _faces(self, clip: Clip, limits: "media.Limits", say: Progress) -> tuple[FaceTrack, ...]:
+    def _faces(self, clip: Clip, limits: "media.Limits", say: Progress, notes: list[str]) -> tuple[FaceTrack, ...]:
         if clip.video is None:
             return ()
         step = FACE_STEP_S if clip.duration_s <= LONG_S else 2 * FACE_STEP_S
         total = max(1, round(clip.duration_s / step))
         say("faces", 0, total)
         longer = max(clip.video.width, clip.video.height)
-        chunks = media.frames(clip, every_s=step, max_side=MAX_SIDE, limits=limits)
+        chunks = _noting(media.frames(clip, every_s=step, max_side=MAX_SIDE, limits=limits), notes)
         return faces.track(
             chunks, self.detector, max(1.0, longer / MAX_SIDE), lambda done: say("faces", done, max(done, total))
         )
 
-    def _sound(self, clip: Clip, limits: "media.Limits", say: Progress) -> Sound | None:
+    def _sound(self, clip: Clip, limits: "media.Limits", say: Progress, notes: list[str]) -> Sound | None:
         if not clip.audio:
             return None
         chunks: list[np.ndarray] = []
         start = 0.0
-        for samples, start_s in media.sound(clip, limits=limits):
+        for samples, start_s in _noting(media.sound(clip, limits=limits), notes):
             if not chunks:
                 start = start_s
             chunks.append(samples)
@@ -379,8 +382,9 @@ class Analyzer:
         return {"face": face, "voice": voice, "both": both}
 
 
-def _load(path: str | Path) -> checkpoint.Checkpoint:
-    return checkpoint.load(path)
+def _noting(chunks: Generator[Any, None, tuple[str, ...]], notes: list[str]) -> Iterator[Any]:
+    """Passes the chunks on and keeps the warnings that decoding ends with."""
+    notes.extend((yield from chunks) or ())
 
 
 def _device(name: str) -> torch.device:

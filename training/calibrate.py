@@ -1,62 +1,25 @@
 """Last stage: temperatures, abstention thresholds and the reliability curve of each condition, on dev people only."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
+from rich.progress import track as progress_bar
 from scipy.optimize import minimize_scalar
 
-from avemo_core import calibration, timeline
-from avemo_core.analyzer import SHARE_NEEDED
+from avemo_core import Analyzer, calibration
 from avemo_core.calibration import Calibration, Condition
-from avemo_core.faces import Detector
+from avemo_core.checkpoint import Checkpoint
 from avemo_core.labels import LABELS, index
 from avemo_core.model.attention_cam import AttentionCAM
-from avemo_core.model.branches.mel_cnn import shrink_mask
-from avemo_core.types import FaceTrack, Sound
 
-from . import features, joint
+from . import joint
 from .corpora import ferplus
 from .corpora.manifest import Row
+
+Case = tuple[str, int, np.ndarray, np.ndarray]  # corpus, truth, logits [7] of the clip, [W,7] of its windows
 
 WANTED = 0.60  # share right among the answered clips at the threshold, where coverage allows
 COVERAGE = 0.60  # at least this share of dev clips is answered
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
-
-
-@torch.inference_mode()
-def window_logits(
-    model: AttentionCAM, track: FaceTrack | None, tokens: torch.Tensor | None, sound: Sound | None, duration_s: float
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Logits [W,K] in each condition and the weights [W] of the windows, as the analyzer makes them, from pooled tokens."""
-    starts, ends = timeline.grid(duration_s)
-    cut = timeline.windows(None, sound, starts, ends)
-    count, steps = len(starts), timeline.FACE_STEPS
-    seen = torch.zeros(count, steps, model.face_branch.channels)
-    present, times = np.zeros((count, steps), np.float32), np.zeros((count, steps), np.float32)
-    face_share = np.zeros(count)
-    if track is not None and tokens is not None:
-        for w in range(count):
-            rows = timeline.face_rows(track, starts[w], ends[w])
-            seen[w, : len(rows)] = tokens[rows]
-            present[w, : len(rows)] = track.present[rows]
-            times[w, : len(rows)] = track.times_s[rows] - starts[w]
-            face_share[w] = track.present[rows].mean() if len(rows) else 0
-    valid = torch.from_numpy(cut.sound_valid).float()
-    length = np.maximum(1, np.minimum(timeline.SOUND_STEPS, np.round((ends - starts) * 100)))
-    voice_share = cut.voiced.sum(1) / length
-    face_share[face_share < SHARE_NEEDED], voice_share[voice_share < SHARE_NEEDED] = 0, 0
-    spoken = model.embed_voice(torch.from_numpy(cut.log_mel), valid)
-    columns = shrink_mask(valid, 4)
-    clock = (torch.arange(columns.shape[1]) * 0.04).expand(count, -1)
-    inputs = (seen[..., None, None], torch.from_numpy(times), torch.from_numpy(present), spoken, clock, columns)
-    weights = {"face": face_share, "voice": voice_share, "both": face_share + voice_share}
-    logits = {}
-    for condition in calibration.CONDITIONS:
-        counted = np.stack((face_share > 0, voice_share > 0), 1).astype(np.float32)
-        counted *= {"face": (1, 0), "voice": (0, 1), "both": (1, 1)}[condition]
-        logits[condition] = model.fuse(*inputs, available=torch.from_numpy(counted.astype(np.float32))).logits.numpy()
-    return logits, weights
 
 
 @torch.inference_mode()
@@ -67,11 +30,6 @@ def still_logits(model: AttentionCAM, tokens: torch.Tensor) -> np.ndarray:
     silence = torch.zeros(count, model.voice_branch.channels, 1, 1)
     seen = torch.ones(count, 1)
     return model.fuse(tokens[:, None, :, None, None], absent, seen, silence, absent, absent).logits.numpy()
-
-
-def clip_logits(logits: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
-    """Mean over windows by weight, or None where no window counts."""
-    return weights @ logits / weights.sum() if weights.sum() > 0 else None
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> float:
@@ -109,22 +67,21 @@ def curve(confidence: np.ndarray, right: np.ndarray) -> list[list[float]]:
     return out
 
 
-def fit(
-    model: AttentionCAM, root: Path, cache: Path, rows: list[Row], sounds: list[Sound], pictures: ferplus.Faces
-) -> tuple[Calibration, dict[str, object]]:
-    """Calibration on dev people and what was measured there: n, accuracy, UAR by corpus and condition."""
+def fit(model: AttentionCAM, rows: list[Row], pictures: ferplus.Faces) -> tuple[Calibration, dict[str, object]]:
+    """Calibration on the clips of dev people and on dev pictures, and what was measured there: n, accuracy, UAR.
+
+    Clips are read as a visitor's are; uncalibrated log-probabilities differ from the logits by a constant only.
+    """
     model.eval()
-    detector = Detector()
-    cases: dict[str, list[tuple[str, int, np.ndarray, np.ndarray]]] = {c: [] for c in calibration.CONDITIONS}
-    for row, sound in zip(rows, sounds, strict=True):
-        track = features.face(row.path, cache, detector) if row.corpus == "java_sed" else None
-        tokens = joint.face_tokens(model, track.crops) if track is not None else None
-        duration = sound.start_s + sound.log_mel.shape[1] * 0.01
-        logits, weights = window_logits(model, track, tokens, sound, duration)
-        for condition in calibration.CONDITIONS if track is not None else ("voice",):
-            whole = clip_logits(logits[condition], weights[condition])
-            if whole is not None:
-                cases[condition].append((row.corpus, index(row.label or ""), whole, logits[condition]))
+    analyzer = Analyzer(Checkpoint(model, "uncalibrated", Calibration(), {}), device="cpu")
+    cases: dict[str, list[Case]] = {c: [] for c in calibration.CONDITIONS}
+    for row in progress_bar(rows, description="dev clips"):
+        result = analyzer.analyze(row.path)
+        for condition in calibration.CONDITIONS if result.face.available else ("voice",):
+            reading = getattr(result, condition)
+            if reading.available:
+                logits = np.log(reading.probabilities + 1e-12), np.log(reading.windows + 1e-12)
+                cases[condition].append((row.corpus, index(row.label or ""), *logits))
     dev = pictures.take(ferplus.is_dev(pictures.files) & np.isin(pictures.majority, LABELS) & (pictures.agreed >= 5))
     for logits, label in zip(still_logits(model, joint.face_tokens(model, dev.pixels)), dev.majority, strict=True):
         cases["face"].append(("ferplus", index(str(label)), logits, logits[None]))
@@ -132,7 +89,7 @@ def fit(
     return Calibration(**fitted), {condition: _measured(found) for condition, found in cases.items()}
 
 
-def _condition(cases: list[tuple[str, int, np.ndarray, np.ndarray]]) -> Condition:
+def _condition(cases: list[Case]) -> Condition:
     """Every corpus weighs alike; the curve for people is of real clips only, since pictures are easier."""
     corpora = np.array([c for c, *_ in cases])
     truth, logits = np.array([t for _, t, *_ in cases]), np.array([whole for *_, whole, _ in cases])
@@ -148,7 +105,7 @@ def _condition(cases: list[tuple[str, int, np.ndarray, np.ndarray]]) -> Conditio
     return Condition(t, wt, threshold=threshold(confidence, right, weights), curve=curve(confidence[clips], right[clips]))
 
 
-def _measured(cases: list[tuple[str, int, np.ndarray, np.ndarray]]) -> dict[str, dict[str, float]]:
+def _measured(cases: list[Case]) -> dict[str, dict[str, float]]:
     out = {}
     for corpus in sorted({c for c, *_ in cases}):
         own = [(t, int(whole.argmax())) for c, t, whole, _ in cases if c == corpus]

@@ -99,15 +99,8 @@ def train(root: Path, out: Path, stages: Sequence[str] = STAGES, say=print) -> P
     if state is None:
         raise FileNotFoundError(f"{out} lacks joint.pt; train the stage joint first.")
     model.load_state_dict(state["average"])
-    picked = np.flatnonzero(dev)
-    fitted, measured = calibrate.fit(
-        model,
-        root,
-        cache,
-        [rows[i] for i in picked],
-        [sounds[i] for i in picked],
-        ferplus.read(root / "ferplus", "Training"),
-    )
+    picked = [rows[i] for i in np.flatnonzero(dev)]
+    fitted, measured = calibrate.fit(model, picked, ferplus.read(root / "ferplus", "Training"))
     card = {
         "command": "python -m training.train --data ROOT --out RUN",
         "data": {name: sum(row.corpus == name for row in rows) for name in protocol.VOICE_CORPORA},

@@ -118,7 +118,7 @@ def train(
 
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    model = AttentionCAM(**system("attention_cam").settings).to(memory_format=torch.channels_last)
+    model = AttentionCAM(**system("attention_cam").settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model)
     trained = [p for name, p in model.named_parameters() if name.startswith(("voice", "head"))]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=settings.weight_decay)

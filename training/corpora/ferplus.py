@@ -57,6 +57,12 @@ def read(root: Path, usage: str) -> Faces:
     return Faces(*(np.asarray(column) for column in (pixels, votes, majority, agreed, files, strict)))
 
 
+def joined(parts: list[Faces]) -> Faces:
+    """Several parts as one, empty ones forgotten."""
+    parts = [part for part in parts if len(part)]
+    return Faces(*(np.concatenate([getattr(part, name) for part in parts]) for name in Faces.__dataclass_fields__))
+
+
 def is_dev(files: np.ndarray) -> np.ndarray:
     """bool [n]: the fixed tenth of Training that chooses settings, by file name, so that it never changes."""
     return np.array([zlib.crc32(str(name).encode()) % DEV_SHARE == 0 for name in files])
