@@ -234,9 +234,9 @@ def _eyes(picture: Array, view: View, person: Person, e: Expression, gaze: tuple
     s = (a - EYE_X) / wide  # -1 inner corner, 1 outer corner
     round_ = np.maximum(1 - s**2, 0)
     open_ = (1 - e.lid_droop) * (1 + 0.42 * e.lid_raise)
-    up = 0.083 * person.eyes * open_ * (1 - 0.22 * e.lid_tighten - 0.2 * e.cheek_raise)
+    up = 0.078 * person.eyes * open_ * (1 - 0.22 * e.lid_tighten - 0.2 * e.cheek_raise)
     sad = 0.4 * min(e.inner_brow_raise, e.brow_lower * 2)
-    corner = cy + 0.008 - 0.014 * s + 0.035 * min(e.brow_lower, 1 - e.inner_brow_raise) * np.maximum(-s, 0)
+    corner = cy + 0.008 - 0.014 * s + 0.045 * min(e.brow_lower, 1 - e.inner_brow_raise) * np.maximum(-s, 0)
     upper = corner - up * round_ ** (0.62 + 0.1 * s) * (1 - sad * s * 0.6)
     lower = corner + 0.047 * person.eyes * round_**0.75 * (1 - 0.55 * e.cheek_raise - 0.5 * e.lid_tighten)
     lower = np.maximum(lower, upper)
@@ -273,13 +273,13 @@ def _brows(picture: Array, view: View, person: Person, e: Expression) -> None:
     s = (a - inner) / 0.4
     t = np.clip(s, 0, 1)
     arch = 0.055 * np.sin(np.pi * np.clip(t * 0.9 + 0.02, 0, 1)) - 0.02 * t
-    y = -0.285 + person.low * 0.8 - arch
+    y = -0.27 + person.low * 0.8 - arch
     y = (
         y
-        - 0.1 * e.inner_brow_raise * (1 - t) ** 1.4
+        - 0.115 * e.inner_brow_raise * (1 - t) ** 1.4
         - 0.1 * e.outer_brow_raise * np.sin(np.pi * np.clip(t * 0.75 + 0.1, 0, 1))
     )
-    y = y + e.brow_lower * (0.105 * (1 - t) ** 1.2 + 0.03 * t) * (1 - 0.55 * e.inner_brow_raise)
+    y = y + e.brow_lower * (0.125 * (1 - t) ** 1.2 + 0.03 * t) * (1 - 0.55 * e.inner_brow_raise)
     y = y + 0.02 * (e.nose_wrinkle - e.inner_brow_raise * 0.3 * t)
     thick = 0.031 * person.brows * step(-0.06, 0.16, s) * (1 - 0.75 * t**2.2)
     hairs = 0.82 + 0.18 * np.sin((a * 1.2 + v) * 150) * np.sin(a * 90 + 1)

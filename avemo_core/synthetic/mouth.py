@@ -14,7 +14,7 @@ def centre(person: Person, e: Expression) -> float:
 def corner(person: Person, e: Expression) -> tuple[float, float]:
     """Half the mouth's width, and the height of its corners."""
     rounding = max(e.jaw_drop - 0.5 * e.lip_corner_pull - 0.6 * e.lip_stretch, 0)
-    half = 0.25 - 0.02 * person.low / 0.1 + 0.07 * e.lip_corner_pull + 0.06 * e.lip_stretch
+    half = 0.25 - 0.02 * person.low / 0.1 + 0.085 * e.lip_corner_pull + 0.06 * e.lip_stretch
     half -= 0.035 * e.lip_tighten + 0.055 * rounding + 0.012 * e.chin_raise
     drop = (
         -0.1 * e.lip_corner_pull
@@ -33,7 +33,11 @@ def draw(picture: Array, view, person: Person, e: Expression) -> None:
     m = np.clip(np.abs(u) / half, 0, 1)
     arch = np.maximum(1 - m**2, 0)
     line = middle + (corner_y - middle) * m**2.0
-    gap = 0.06 * e.lips_part + 0.26 * e.jaw_drop + 0.025 * e.upper_lip_raise * (e.lips_part > 0)
+    gap = (
+        (0.06 + 0.07 * e.lip_corner_pull + 0.04 * e.lip_stretch) * e.lips_part
+        + 0.26 * e.jaw_drop
+        + 0.025 * e.upper_lip_raise * (e.lips_part > 0)
+    )
     raised = 0.045 * e.upper_lip_raise + 0.02 * e.lip_corner_pull * e.lips_part
     top = line - (0.22 * gap + raised * (e.lips_part > 0.1)) * arch**0.7
     bottom = line + 0.78 * gap * arch**0.6
