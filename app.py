@@ -1,6 +1,8 @@
 """Starts the demo: python app.py [--port 7860] [--open]. Also what a Gradio Space runs, as it is."""
 
 import argparse
+import contextlib
+import gc
 import logging
 import os
 import socket
@@ -10,14 +12,8 @@ import webbrowser
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported: it reports from the import on
 
-import uvicorn
-
-from avemo_core.analyzer import Analyzer
 from avemo_core.types import AvemoError
-from avemo_core.web.services import Settings
-from avemo_core.web.site import build_site
 
-log = logging.getLogger("avemo")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,25 +44,38 @@ def listen(host: str, port: int) -> socket.socket:
 def main(argv: list[str], environment: dict[str, str]) -> int:
     args = arguments(argv, environment)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
-    hosts = LOOPBACK if args.host in LOOPBACK else ()
-    settings = Settings(hosts=hosts, space=args.space, keep_s=args.keep_minutes * 60, warm_up=True)
     try:
         listener = listen(args.host, args.port)
+        print("AVEMO loads its model, which takes some seconds.", flush=True)
+        # Imported here, because torch and gradio take most of that time: --help and a port in use are said at once.
+        import uvicorn
+
+        from avemo_core.analyzer import Analyzer
+        from avemo_core.web.services import Settings
+        from avemo_core.web.site import build_site
+
         analyzer = Analyzer(args.checkpoint, device=args.device)
     except AvemoError as error:
         print(error, file=sys.stderr)
         return 1
+    hosts = LOOPBACK if args.host in LOOPBACK else ()
+    settings = Settings(hosts=hosts, space=args.space, keep_s=args.keep_minutes * 60, warm_up=True)
     site = build_site(analyzer, settings)
     name = "127.0.0.1" if args.host == "0.0.0.0" else args.host
+    gc.freeze()  # a million objects that stay to the end: collections, the one at exit too, need not look at them again
     address = f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}"
     print(f"AVEMO is at {address} (Ctrl+C stops it)", flush=True)
     if args.open:
         threading.Timer(1.0, webbrowser.open, (address,)).start()
     # Pages keep connections open for progress; a stop does not wait for them.
     config = uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=2, server_header=False)
-    uvicorn.Server(config).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # the server has stopped in good order by then
+        uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], dict(os.environ)))
+    try:
+        sys.exit(main(sys.argv[1:], dict(os.environ)))
+    except KeyboardInterrupt:  # while the model was being loaded
+        sys.exit(130)
