@@ -75,7 +75,8 @@ def contour_level(evidence: np.ndarray, whole: float) -> float | None:
 
 def contours(evidence: np.ndarray, x: np.ndarray, y: np.ndarray, level: float) -> list[np.ndarray]:
     """Evidence [len(y), len(x)] at these places -> closed lines [n,2] of x, y round the cells above a positive `level`."""
-    return contourpy.contour_generator(_outward(x), _outward(y), np.pad(evidence, 1)).lines(level)
+    drawn = contourpy.contour_generator(_outward(x), _outward(y), np.pad(evidence, 1), line_type=contourpy.LineType.Separate)
+    return [np.asarray(line) for line in drawn.lines(level)]
 
 
 def _outward(places: np.ndarray) -> np.ndarray:

@@ -131,8 +131,7 @@ def print_figure(result: ClipResult) -> tuple[int, list[Shape]]:
         ),
     ]
     shapes += [*_ribbon(result), *_lines(result)] if not result.clip.is_image else []
-    bottom = STRIP_Y if not result.clip.is_image else RIBBON_Y
-    strip, bottom = _strip(result, label, bottom)
+    strip, bottom = _strip(result, label, RIBBON_Y if result.clip.is_image else STRIP_Y)
     shapes += strip
     if result.sound is not None:
         voice, bottom = _voice(result, label, bottom + 16)
@@ -186,8 +185,8 @@ def _lines(result: ClipResult) -> list[Shape]:
             shapes.append(Text(LEFT - 6, y + 4, f"{tick:g}", 12, INK_3, False, "end"))
     strong, ends = strongest(result), []
     for label in reversed(LABELS):
-        emotion, (x, y) = EMOTIONS[label], course(result, label)
-        points = [at(*point) for point in zip(x, y, strict=True)]
+        emotion, (times, values) = EMOTIONS[label], course(result, label)
+        points = [at(*point) for point in zip(times, values, strict=True)]
         if points:
             width = 2.6 if label in strong else 1.2
             shapes.append(Line(points, emotion.light.line, width, DASHES[emotion.dash]))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..labels import LABELS, index
-from ..types import ClipResult, Reading
+from ..types import ClipResult
 
 CLEAR_GAP = 0.10  # two emotions closer than this at a moment: no clear reading there
-CLEAREST_SHARE = 0.8  # a span that covers more of the clip than this says nothing about when
+CLEAREST_SHARE = 0.6  # a span that covers more of the clip than this says nothing about when
 CLEAREST_RISE = 0.1  # a probability that varies less than this has no clearest moment
 
 
@@ -33,6 +33,12 @@ class Span:
 def top(probabilities: np.ndarray) -> str:
     """[7] -> the most likely label."""
     return LABELS[int(np.argmax(probabilities))]
+
+
+def clear_top(probabilities: np.ndarray) -> str | None:
+    """[7] -> the most likely label, None where the second is too close to it."""
+    second, first = np.sort(probabilities)[-2:]
+    return top(probabilities) if first - second >= CLEAR_GAP else None
 
 
 def seconds(start_s: float, end_s: float) -> str:
@@ -63,8 +69,7 @@ def ribbon(result: ClipResult) -> list[Span]:
     edges = window_edges(result)
     spans: list[Span] = []
     for start, end, probabilities in zip(edges, edges[1:], result.both.windows, strict=False):
-        second, first = np.sort(probabilities)[-2:]
-        label = top(probabilities) if first - second >= CLEAR_GAP else None
+        label = clear_top(probabilities)
         if spans and spans[-1].label == label:
             spans[-1] = Span(spans[-1].start_s, float(end), label)
         elif end > start:
@@ -108,7 +113,7 @@ def verdict(result: ClipResult) -> list[Part]:
 def _who(result: ClipResult) -> str:
     label = result.verdict.label
     if result.face.available and result.voice.available:
-        agree = top(result.face.probabilities) == label == top(result.voice.probabilities)
+        agree = clear_top(result.face.probabilities) == label == clear_top(result.voice.probabilities)
         return "Both face and voice express" if agree else "Face and voice together express"
     return "The face expresses" if result.face.available else "The voice expresses"
 
@@ -120,14 +125,13 @@ def detail(result: ClipResult) -> list[Part]:
     parts: list[Part] = []
     for name, reading in (("face", result.face), ("voice", result.voice)):
         if reading.available:
-            opening = ", the " if parts else "Read alone, the "
-            parts += [Part(f"{opening}{name} is nearest to "), _chip(reading)]
+            parts.append(Part(f"; the {name} " if parts else f"Read alone, the {name} "))
+            label = clear_top(reading.probabilities)
+            if label is None:
+                parts.append(Part("points to no one emotion"))
+            else:
+                parts += [Part("is nearest to "), Part(f"{label} {reading.probabilities.max():.2f}", "chip", label)]
     return [*parts, Part(".")] if parts else []
-
-
-def _chip(reading: Reading) -> Part:
-    label = top(reading.probabilities)
-    return Part(f"{label} {reading.probabilities.max():.2f}", "chip", label)
 
 
 def confidence(result: ClipResult) -> str:

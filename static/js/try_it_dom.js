@@ -60,9 +60,15 @@ export const asJson = (value) => ({
 
 // A sentence from the record: plain, weak and strong words, an emotion with its glyph, a chip.
 export function sentence(parts) {
-  return parts.map(({ text, kind, label }) => {
-    if (kind === 'emotion') return el('span', { class: `emw em-${label}` }, icon(label), text);
-    if (kind === 'chip') return el('span', { class: `chip em-${label}` }, icon(label), text);
-    return el('span', { class: kind === 'weak' ? 'w' : null }, text);
-  });
+  const nodes = [];
+  for (const { text, kind, label } of parts) {
+    const last = nodes.at(-1);
+    if (kind === 'emotion') nodes.push(el('span', { class: `emw em-${label}` }, icon(label), text));
+    else if (kind === 'chip') nodes.push(el('span', { class: 'nw' }, el('span', { class: `chip em-${label}` }, icon(label), text)));
+    else if (last?.className === 'nw' && /^[.,;]/.test(text)) {
+      last.append(text[0]); // a mark does not start a line
+      nodes.push(el('span', {}, text.slice(1)));
+    } else nodes.push(el('span', { class: kind === 'weak' ? 'w' : null }, text));
+  }
+  return nodes;
 }

@@ -95,8 +95,9 @@ function counted(record, page) {
     const kind = share < 0 ? 'neg' : name === 'voice' ? 'hatch' : '';
     marks.push(el('span', { class: `wr ${kind}`, style: { left: percent(low), width: percent(high - low), top: `${row * 34}px` } }));
     const text = [icon(name), `${name} ${signed(share)}`];
-    const side = high > 0.72 ? { right: percent(1 - low) } : { left: percent(high) };
-    marks.push(el('span', { class: `wl${high > 0.72 ? ' before' : ''}`, style: { ...side, top: `${row * 34}px` } }, text));
+    const where = high < 0.7 ? 'after' : low > 0.3 ? 'before' : 'inside';
+    const side = { after: { left: percent(high) }, before: { right: percent(1 - low) }, inside: { left: percent(low) } }[where];
+    marks.push(el('span', { class: `wl ${where}`, style: { ...side, top: `${row * 34}px` } }, text));
     at += share;
   });
   marks.push(el('span', { class: 'wt', style: { left: percent(start) } }), el('span', { class: 'wt', style: { left: percent(at) } }));
