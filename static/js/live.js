@@ -57,6 +57,13 @@ class LivePage {
     this.listen();
     this.setState("idle");
     this.showNothing();
+    const draw = () => this.chart.draw(this.history, this.now(), this.newest?.verdict?.threshold);
+    new ResizeObserver(draw).observe(this.parts.chart); // at the start, and when the window changes
+  }
+
+  // The time at the right edge of the chart: it stands still while frozen and after the end.
+  now() {
+    return this.state === "frozen" || this.state === "ended" ? this.stoppedAt : performance.now();
   }
 
   reset() {
@@ -177,6 +184,7 @@ class LivePage {
     clearInterval(this.timer);
     clearTimeout(this.retry);
     this.drawing = null;
+    this.stoppedAt = performance.now();
     const socket = this.socket;
     this.socket = null;
     socket?.close();
@@ -299,7 +307,7 @@ class LivePage {
   freeze(on) {
     if (!["live", "frozen"].includes(this.state)) return;
     if (on) {
-      this.frozenAt = performance.now();
+      this.stoppedAt = performance.now();
       this.parts.video.pause();
     } else {
       this.camera.play();
@@ -370,7 +378,7 @@ class LivePage {
 
   // The last ten seconds of readings as JSON and CSV; no picture and no sound is in them.
   keep() {
-    const until = this.state === "frozen" ? this.frozenAt : performance.now();
+    const until = this.now();
     const kept = this.history.filter((r) => until - r.seen_ms <= SPAN_S * 1000);
     const named = (p) => p && Object.fromEntries(this.labels.map((label, k) => [label, p[k]]));
     const readings = kept.map((r) => ({
@@ -428,7 +436,7 @@ class LivePage {
     this.showBox(message);
     this.showLevel(message);
     if (fresh) this.showReading(message, p);
-    const detail = { age_ms: age, sequence: message.sequence, fresh, server_ms: message.server_ms, received: message.received };
+    const detail = { shown_ms: now, age_ms: age, sequence: message.sequence, fresh, server_ms: message.server_ms, received: message.received };
     this.root.dispatchEvent(new CustomEvent("avemo-reading", { detail, bubbles: true }));
   }
 
@@ -532,7 +540,7 @@ class LivePage {
     this.ticks = (this.ticks ?? 0) + 1;
     if (this.ticks % 3 === 0) this.showCounts(now);
     if (this.state !== "frozen" && this.ticks % (this.still.matches ? 10 : 2) === 0) {
-      this.chart.draw(this.history, now, this.newest?.verdict?.threshold);
+      this.chart.draw(this.history, this.now(), this.newest?.verdict?.threshold);
     }
     if (this.ticks % 5 === 0) this.lookAfterSources();
     if (this.ticks % 50 === 0 && this.state === "frozen" && this.ready) this.socket.send('{"type": "still"}');
