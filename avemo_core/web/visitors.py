@@ -3,6 +3,7 @@
 Nothing of a visitor is written anywhere else, and everything is deleted on schedule. There are no accounts.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -110,11 +111,17 @@ class Visitors:
 
     def place(self, visitor: Visitor) -> Path:
         """Where the next clip of this visitor goes: a random name in a private folder. The file does not exist yet."""
-        stored = sum(path.stat().st_size for path in self.folder.glob("*/*"))
-        if stored > self.settings.max_stored_bytes:
+        if self._stored_bytes() > self.settings.max_stored_bytes:
             raise TooMany("The disk set aside for clips is full just now; try again in some minutes.")
         visitor.folder.mkdir(mode=0o700, exist_ok=True)
         return visitor.folder / secrets.token_urlsafe(16)
+
+    def _stored_bytes(self) -> int:
+        total = 0
+        for path in self.folder.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                total += path.stat().st_size
+        return total
 
     def keep(self, visitor: Visitor, name: str, path: Path, result: ClipResult) -> Held:
         """Hold a reading for its visitor. The oldest one goes when there are too many."""
