@@ -79,12 +79,14 @@ CSV_HEADER = ["path", "start_s", "end_s", *(f"{c}_{label}" for c in ("both", "fa
 
 def analyze(args: argparse.Namespace) -> int:
     """Reads every file; a file that cannot be read is reported and the rest go on. 0: all read, 2: some not."""
-    from .analyzer import Analyzer
-
     files = files_of(args.paths)
     if not files:
-        ERRORS.print(f"No media file in {', '.join(map(str, args.paths))}; looked for {', '.join(sorted(SUFFIXES))}.")
+        ERRORS.print(
+            f"No media file in {', '.join(map(str, args.paths))}; looked for {', '.join(sorted(SUFFIXES))}.", soft_wrap=True
+        )
         return 2
+    from .analyzer import Analyzer  # torch takes seconds: not before there is something to read
+
     analyzer = Analyzer(args.checkpoint, args.device)
     results: list[ClipResult] = []
     failed = 0

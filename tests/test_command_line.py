@@ -1,0 +1,132 @@
+"""python -m avemo_core analyze, as people run it: in a process of its own, on real files."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avemo_core.__main__ import CSV_HEADER, files_of, main
+from avemo_core.labels import LABELS
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: object, **how) -> subprocess.CompletedProcess[str]:
+    """The command, with no traceback whatever happens."""
+    command = [sys.executable, "-m", "avemo_core", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, env=environment, **how)
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, clip_of):
+    """A folder of clips, one of them broken, one in a folder below, one with an odd name, and a file that is none."""
+    folder = tmp_path_factory.mktemp("folder")
+    (folder / "below").mkdir()
+    (folder / "b [").mkdir()  # what a terminal library takes for the end of a colour
+    for source, target in {
+        "silence.wav": "a silence.wav",
+        "broken.mp4": "b [/red] broken.mp4",
+        "voice.wav": "below/c voice.WAV",
+        "photo.png": "d photo.png",
+    }.items():
+        (folder / target).write_bytes(clip_of(source).read_bytes())
+    (folder / "notes.txt").write_text("no clip")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder_run(folder):
+    return run("analyze", folder, "--json", "--device", "cpu")
+
+
+def test_a_folder_gives_a_list_and_one_bad_file_does_not_stop_the_rest(folder_run, folder):
+    assert folder_run.returncode == 2
+    records = json.loads(folder_run.stdout)
+    assert [Path(r["path"]).name for r in records] == ["a silence.wav", "c voice.WAV", "d photo.png"]
+    assert records[0]["verdict"]["abstained"] and records[0]["voice"]["reason"] == "no voice in this clip"
+    assert records[1]["voice"]["available"] and records[2]["face"]["available"]
+    lines = folder_run.stderr.strip().splitlines()
+    assert len(lines) == 1 and "b [/red] broken.mp4" in lines[0]
+
+
+def test_one_clip_gives_an_object_and_silence_is_a_reading(clip_of):
+    done = run("analyze", clip_of("silence.wav"), "--json", "--device", "cpu")
+    assert done.returncode == 0 and done.stderr == ""
+    record = json.loads(done.stdout)
+    assert record["verdict"]["abstained"] and sum(record["probabilities"].values()) == pytest.approx(1)
+
+
+def test_several_clips_give_sentences_and_a_table(clip_of, tmp_path):
+    table = tmp_path / "readings.csv"
+    clips = [clip_of("voice.wav"), clip_of("black.mp4")]
+    done = run("analyze", *clips, "--csv", table, "--device", "cpu", "--every", 0.2)
+    assert done.returncode == 0
+    said = done.stdout.splitlines()
+    assert len(said) == 2 and said[0].startswith(f"{clips[0]}: ")
+    assert "no face in this clip, no sound in this clip" in said[1] and "feels" not in done.stdout
+    with table.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == CSV_HEADER and len(header) == 3 + 3 * len(LABELS)
+    voiced = [row for row in rows if row[0] == str(clips[0])]
+    assert [float(row[1]) for row in voiced] == pytest.approx([0, 0.2, 0.4], abs=0.02) and len(rows) == len(voiced) + 1
+    for row in voiced:
+        values = dict(zip(header, row, strict=True))
+        assert sum(float(values[f"voice_{label}"]) for label in LABELS) == pytest.approx(1, abs=1e-3)
+        assert all(values[f"face_{label}"] == "" for label in LABELS)
+
+
+def test_a_checkpoint_that_is_not_there_is_one_sentence(clip_of):
+    done = run("analyze", clip_of("silence.wav"), "--checkpoint", "/nowhere/x.safetensors")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("No checkpoint at /nowhere/x.safetensors") and len(done.stderr.strip().splitlines()) == 1
+
+
+# The rest in this process, by the same entry point: a start takes seconds.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--device", "tpu"], "Unknown device 'tpu'; choose cpu, cuda or auto."),
+        (["--checkpoint", str(ROOT / "README.md")], "README.md is not a readable safetensors file"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_sentence(clip_of, capsys, arguments, said):
+    assert main(["analyze", str(clip_of("silence.wav")), *arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.startswith(said) and len(shown.err.strip().splitlines()) == 1
+
+
+def test_a_folder_without_clips_says_what_was_looked_for(tmp_path, capsys):
+    assert main(["analyze", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err
+    assert "No media file in" in shown and ".webm" in shown
+
+
+def test_a_clip_alone_that_cannot_be_read_prints_no_record(capsys, tmp_path):
+    odd = os.fsdecode(bytes(tmp_path) + b"/\xff [red].mp4")
+    Path(odd).write_bytes(b"no film")
+    assert main(["analyze", odd, "--json", "--device", "cpu"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and "[red].mp4" in shown.err
+
+
+def test_help_names_every_option_and_wrong_ones_are_refused():
+    done = run("analyze", "--help")
+    assert done.returncode == 0
+    assert all(option in done.stdout for option in ("--json", "--csv", "--device", "--every", "--person", "--checkpoint"))
+    for wrong in (["analyze"], ["analyze", "x.mp4", "--json", "--csv", "y"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+
+
+def test_files_of_a_folder_are_sorted_and_what_was_named_is_kept(folder):
+    assert [p.name for p in files_of([folder])] == ["a silence.wav", "red] broken.mp4", "c voice.WAV", "d photo.png"]
+    assert files_of([folder / "notes.txt", folder / "gone.mp4"]) == [folder / "notes.txt", folder / "gone.mp4"]
