@@ -29,8 +29,8 @@ class Scene:
 
 def strength(times: Array, seconds: float) -> Array:
     """How far the expression is built up at `times`: none at first, full in the middle, less again at the end."""
-    rise = np.clip((times - 0.12 * seconds) / (0.22 * seconds), 0, 1)
-    fall = np.clip((seconds - 0.04 * seconds - times) / (0.16 * seconds), 0, 1)
+    rise = np.clip((times - 0.07 * seconds) / (0.16 * seconds), 0, 1)
+    fall = np.clip((0.99 * seconds - times) / (0.12 * seconds), 0, 1)
     level = np.minimum(rise, 0.15 + 0.85 * fall)
     return level * level * (3 - 2 * level)
 
