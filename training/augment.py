@@ -66,7 +66,7 @@ def mixup(inputs: Tensor, targets: Tensor, alpha: float, generator: torch.Genera
 def voices(mel: Tensor, generator: torch.Generator) -> Tensor:
     """Log-mel [B,1,M,L] -> the same voice elsewhere: other tempo, throat, room tone and microphone.
 
-    Frequency is stretched about the lowest band (vocal-tract length; one time in five far up, towards a child's), time
+    Frequency is stretched about the lowest band (vocal-tract length; one time in seven far up, towards a child's), time
     by up to a fifth, then noise is added in power, a smooth equaliser laid over, and SpecAugment blanks bands and moments.
     """
     batch, _, bands, columns = mel.shape
@@ -76,7 +76,7 @@ def voices(mel: Tensor, generator: torch.Generator) -> Tensor:
 
     quiet, peak = mel.amin((2, 3), keepdim=True), mel.amax((2, 3), keepdim=True)
     throat = uniform(0.9, 1.12)
-    throat = torch.where(uniform(0, 1) < 0.2, uniform(1.1, 1.3), throat)
+    throat = torch.where(uniform(0, 1) < 0.15, uniform(1.1, 1.3), throat)
     tempo = uniform(0.85, 1.18)
     matrix = torch.zeros(batch, 2, 3)
     matrix[:, 0, 0], matrix[:, 0, 2] = tempo, tempo - 1  # the first column stays in place
@@ -84,17 +84,17 @@ def voices(mel: Tensor, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(matrix, [batch, 1, bands, columns], align_corners=False)
     moved = F.grid_sample(mel - quiet, grid, padding_mode="zeros", align_corners=False) + quiet
 
-    noisy = (uniform(0, 1) < 0.5)[:, None, None, None]
+    noisy = (uniform(0, 1) < 0.3)[:, None, None, None]
     slope = torch.linspace(0, 1, bands)[None, None, :, None] * uniform(-4, 1)[:, None, None, None]
-    level = peak - uniform(4, 14)[:, None, None, None] + slope
+    level = peak - uniform(6, 14)[:, None, None, None] + slope
     noise = level + torch.randn(moved.shape, generator=generator) * 0.8
     moved = torch.where(noisy, torch.logaddexp(moved, noise), moved)
 
     place = torch.linspace(0, math.pi, bands)[None, :]
     curve = torch.stack([uniform(-1, 1)[:, None] * torch.cos(place * order) for order in (1, 2, 3)]).sum(0)
-    moved = moved + curve[:, None, :, None] * 0.8  # about 5 dB
+    moved = moved + curve[:, None, :, None] * 0.5  # about 3 dB
 
-    for axis, most, many in ((2, 10, 2), (3, 20, 2)):
+    for axis, most, many in ((2, 10, 1), (3, 20, 2)):
         size = moved.shape[axis]
         index = torch.arange(size)[None, :]
         for _ in range(many):
