@@ -14,7 +14,7 @@ from avemo_core.types import FACE_SIZE, MELS, FaceTrack, Sound
 
 from .corpora.manifest import Row
 
-SETTINGS = f"mel{MELS}-{sound.FFT}-{sound.LOWEST_HZ:g}-face{FACE_SIZE}-{timeline.FACE_INPUT}-2"
+SETTINGS = f"mel{MELS}-{sound.FFT}-{sound.LOWEST_HZ:g}-face{FACE_SIZE}-{timeline.FACE_INPUT}-3"
 
 
 def _key(path: Path) -> str:
