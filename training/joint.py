@@ -28,7 +28,7 @@ FRAMES = 20
 
 @dataclass(frozen=True)
 class Settings:
-    steps: int = 1500
+    steps: int = 400
     batch: int = 64
     rate: float = 4e-4
     head_rate: float = 1e-4  # the head starts from what the branches already learned
