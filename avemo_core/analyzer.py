@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import faces, media, sound, timeline
+from . import faces, media, presence, sound, timeline
 from .calibration import CONDITIONS
 from .checkpoint import Checkpoint, load
 from .labels import K
@@ -37,11 +37,8 @@ Progress = Callable[[str, float, float], None]
 MAX_SIDE = 960  # pixels: larger frames are shrunk while decoding
 GROUP = 24  # windows at once, so that a long clip needs little memory
 LONG_S = 300.0  # clips longer than this are sampled at half the rate
-LEAST_FACE_S = 0.3  # less than this of a face, or of speech, is not read
-LEAST_VOICE_S = 0.3
 FACE_CELLS = timeline.FACE_INPUT // 8  # cells of the face map, each way
 SHORTEST_STEP_S = 0.05  # from one window to the next; a finer grid only costs time
-SHARE_NEEDED = 0.1  # of a window, for that window to count the modality
 
 
 @dataclass
@@ -152,9 +149,9 @@ class Analyzer:
     ) -> ClipResult:
         """The reading of faces and sound that are already found: what `analyze` does after decoding."""
         say = progress or (lambda stage, done, total: None)
-        track = _choose(tracks, person)
+        track = presence.choose(tracks, person)
         starts, ends = timeline.grid(clip.duration_s, every)
-        weights, reasons = _weights(clip, track, heard, starts, ends)
+        weights, reasons = presence.weights(clip, track, heard, starts, ends)
         sums = self._windows(track, heard, starts, ends, weights, say)
         prior = self.calibration.both.probabilities(self.model.head.bias.detach().float().cpu().numpy())
         face = self._reading("face", sums, weights, reasons, prior)
@@ -173,7 +170,7 @@ class Analyzer:
             sound=heard,
             shares=shares(prior, face, voice, both),
             conflict=conflict(self.calibration, face, voice),
-            warnings=clip.warnings + _warnings(tracks, track),
+            warnings=clip.warnings + presence.warnings(tracks, track),
             model_id=self.model_id,
             evidence=self._explanation(track, heard, sums),
             timings={},
@@ -191,7 +188,7 @@ class Analyzer:
         say: Progress,
     ) -> _Sums:
         sums = _Sums()
-        share = _normed(weights["both"])
+        share = presence.normed(weights["both"])
         greys = timeline.grey(track.crops) if track is not None else np.zeros((0, 48, 48), np.uint8)
         for first in range(0, len(starts), GROUP):
             say("model", first, len(starts))
@@ -231,7 +228,7 @@ class Analyzer:
             spoken = self.model.embed_voice(mel, valid).float()
         clock = self._tensor(np.tile(np.arange(0, columns, 4) * SOUND_HOP_S, (len(starts), 1)))
         inputs = (seen, self._tensor(times), self._tensor(present), spoken, clock, shrink_mask(valid, 4))
-        available = {c: weights[c] >= SHARE_NEEDED for c in ("face", "voice")}
+        available = {c: weights[c] >= presence.SHARE_NEEDED for c in ("face", "voice")}
         counts = {
             "face": np.stack((available["face"], np.zeros_like(available["face"])), 1),
             "voice": np.stack((np.zeros_like(available["voice"]), available["voice"]), 1),
@@ -294,8 +291,8 @@ class Analyzer:
             return Reading(condition, prior, np.tile(prior, (len(logits), 1)), False, reason)
         calibrated = self.calibration.of(condition)
         windows = calibrated.probabilities(logits, windows=True)
-        windows[weights[condition] < SHARE_NEEDED] = prior
-        clip = _normed(weights[condition]) @ logits
+        windows[weights[condition] < presence.SHARE_NEEDED] = prior
+        clip = presence.normed(weights[condition]) @ logits
         return Reading(condition, calibrated.probabilities(clip), windows, True)
 
     def _both(self, sums: _Sums, weights, face: Reading, voice: Reading, prior: np.ndarray) -> Reading:
@@ -305,12 +302,12 @@ class Analyzer:
             return Reading("both", prior, np.tile(prior, (len(logits), 1)), False, reason)
         clip_calibration = self.calibration.of(condition_of(face, voice))
         windows = self.calibration.both.probabilities(logits, windows=True)
-        seen = face.available & (weights["face"] >= SHARE_NEEDED)
-        spoken = voice.available & (weights["voice"] >= SHARE_NEEDED)
+        seen = face.available & (weights["face"] >= presence.SHARE_NEEDED)
+        spoken = voice.available & (weights["voice"] >= presence.SHARE_NEEDED)
         windows[seen & ~spoken] = face.windows[seen & ~spoken]
         windows[spoken & ~seen] = voice.windows[spoken & ~seen]
         windows[~spoken & ~seen] = prior
-        clip = _normed(weights["both"]) @ logits
+        clip = presence.normed(weights["both"]) @ logits
         return Reading("both", clip_calibration.probabilities(clip), windows, True)
 
     def _explanation(self, track: FaceTrack | None, heard: Sound | None, sums: _Sums) -> Explanation:
@@ -352,7 +349,7 @@ class Analyzer:
         """
         heard = None if wave is None or len(wave) < 160 else sound.describe(wave, wave_start_s)
         cut = timeline.windows(None, heard, np.array([start_s]), np.array([end_s]))
-        speaks = heard is not None and heard.voiced.sum() * SOUND_HOP_S >= LEAST_VOICE_S
+        speaks = heard is not None and heard.voiced.sum() * SOUND_HOP_S >= presence.LEAST_VOICE_S
         sees = maps is not None and len(maps) > 0
         if sees:
             keep = np.linspace(0, len(maps) - 1, min(len(maps), timeline.FACE_STEPS)).round().astype(int)  # type: ignore[arg-type]
@@ -410,78 +407,3 @@ def _timed(timings: dict[str, float], stage: str):
     started = time.perf_counter()
     yield
     timings[stage] = time.perf_counter() - started
-
-
-def _choose(tracks: tuple[FaceTrack, ...], person: int | None) -> FaceTrack | None:
-    if person is None:
-        return tracks[0] if tracks else None
-    for track in tracks:
-        if track.track_id == person:
-            return track
-    there = f"persons 0 to {len(tracks) - 1}" if tracks else "no face"
-    raise AvemoError(f"Person {person} was asked for, but this clip has {there}; leave the choice out to read the largest.")
-
-
-def _weights(
-    clip: Clip, track: FaceTrack | None, heard: Sound | None, starts: np.ndarray, ends: np.ndarray
-) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
-    """How much of each window [W] shows a face or holds speech, and why a modality is not read at all."""
-    face, voice = np.zeros(len(starts)), np.zeros(len(starts))
-    for w, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        if track is not None:
-            rows = timeline.face_rows(track, start, end)
-            face[w] = track.present[rows].mean() if len(rows) else 0.0
-        if heard is not None:
-            _, columns = timeline.sound_columns(heard, start, end)
-            steps = max(1, min(timeline.SOUND_STEPS, round((end - start) / SOUND_HOP_S)))
-            voice[w] = heard.voiced[columns].sum() / steps
-    reasons = {"face": _why_no_face(clip, track), "voice": _why_no_voice(clip, heard)}
-    if reasons["face"] is not None:
-        face[:] = 0
-    if reasons["voice"] is not None:
-        voice[:] = 0
-    face[face < SHARE_NEEDED] = 0
-    voice[voice < SHARE_NEEDED] = 0
-    if reasons["face"] is None and not face.any():
-        reasons["face"] = "the face is seen too briefly"
-    if reasons["voice"] is None and not voice.any():
-        reasons["voice"] = "the voice is heard too briefly"
-    both = face + voice
-    return {"face": face, "voice": voice, "both": both}, reasons
-
-
-def _why_no_face(clip: Clip, track: FaceTrack | None) -> str | None:
-    if clip.video is None:
-        return "no picture in this clip"
-    if track is None or not track.present.any():
-        return "no face in this clip"
-    if not clip.is_image and clip.duration_s > 1 and track.present.sum() * FACE_STEP_S < LEAST_FACE_S:
-        return "the face is seen too briefly"
-    return None
-
-
-def _why_no_voice(clip: Clip, heard: Sound | None) -> str | None:
-    if heard is None or not clip.audio:
-        return "no sound in this clip"
-    if not heard.voiced.any():
-        return "no voice in this clip"
-    if heard.voiced.sum() * SOUND_HOP_S < LEAST_VOICE_S:
-        return "the voice is heard too briefly"
-    return None
-
-
-def _warnings(tracks: tuple[FaceTrack, ...], track: FaceTrack | None) -> tuple[str, ...]:
-    notes = []
-    if len(tracks) > 1 and track is not None:
-        which = "the largest" if track.track_id == 0 else f"person {track.track_id}"
-        notes.append(f"{len(tracks)} faces were found; {which} is read.")
-    if track is not None and len(track.times_s) > 1 and not track.present.all():
-        missing = int((~track.present).sum())
-        notes.append(f"No face in {missing} of {len(track.present)} sampled frames; these are left out of the face reading.")
-    return tuple(notes)
-
-
-def _normed(weights: np.ndarray) -> np.ndarray:
-    """Weights [W] that add to one; alike for all windows where none has any."""
-    total = weights.sum()
-    return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
