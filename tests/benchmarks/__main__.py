@@ -1,0 +1,73 @@
+"""python -m tests.benchmarks: speed and memory, printed as tables. Nothing timed is ever asserted.
+
+python -m tests.benchmarks                                  stages, visitors, memory
+python -m tests.benchmarks --peer FER/bin/python            and beside fer==22.5.1 in its own environment
+python -m tests.benchmarks --live                           and the live stream in a real browser
+python -m tests.benchmarks --parts stages --clips 3         one part, quickly
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks import memory, peer, report, stages, visitors
+
+PARTS = ("stages", "peer", "visitors", "memory")
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="run these only")
+    parser.add_argument(
+        "--peer", type=Path, metavar="PYTHON", help=f"the python of fer's environment, made by: {peer.ENVIRONMENT}"
+    )
+    parser.add_argument("--live", action="store_true", help="measure the live stream as well (minutes, needs Chromium)")
+    parser.add_argument("--clips", type=int, default=12, metavar="N", help="clips for stages and peer (default: 12)")
+    parser.add_argument("--readings", type=int, default=200, metavar="N", help="clips for memory (default: 200)")
+    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="length of the drawn clips (default: 4)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
+    given = parser.parse_args(argv)
+    if given.clips < 1 or given.readings < 1 or given.seconds < 0.5:
+        parser.error("give at least 1 clip, 1 reading and clips of 0.5 s.")
+    return given
+
+
+def main(argv: list[str] | None = None) -> int:
+    given = arguments(argv)
+    report.machine()
+    with tempfile.TemporaryDirectory(prefix="avemo-benchmarks-") as temporary:
+        _run(given, Path(temporary))
+    return 0
+
+
+def _run(given: argparse.Namespace, folder: Path) -> None:
+    own = {name: folder / name for name in PARTS}
+    for place in own.values():
+        place.mkdir()
+    if {"stages", "peer"} & set(given.parts):
+        from avemo_core.analyzer import Analyzer
+
+        analyzer = Analyzer(device=given.device)
+        report.note(f"Model {analyzer.model_id} on {analyzer.device}.")
+        if "stages" in given.parts:
+            stages.run(analyzer, own["stages"], given.clips, given.seconds)
+        if "peer" in given.parts and given.peer:
+            peer.run(analyzer, own["peer"], given.peer, given.clips, given.seconds)
+        elif "peer" in given.parts:
+            report.note(
+                f"\nfer is left out: give the python of its environment with --peer. To make one: {peer.ENVIRONMENT}"
+            )
+    if "visitors" in given.parts:
+        visitors.run(own["visitors"], given.device, given.seconds)
+    if "memory" in given.parts:
+        memory.run(own["memory"], given.device, given.readings, given.seconds)
+    if given.live:
+        from tests.benchmarks import live_latency
+
+        live_latency.main(["--device", given.device])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
