@@ -283,7 +283,7 @@ function cursorOf(page, view, media) {
       media.play();
     }
   };
-  media?.addEventListener('seeked', seeked);
+  for (const event of ['seeked', 'pause']) media?.addEventListener(event, seeked);
   media?.addEventListener('ended', stopped);
   follow();
   requestAnimationFrame(() => place(media?.currentTime || 0));
@@ -295,7 +295,7 @@ function cursorOf(page, view, media) {
     toggle: () => media && (media.paused ? media.play().catch(() => {}) : media.pause()),
     end: () => {
       cancelAnimationFrame(frame);
-      media?.removeEventListener('seeked', seeked);
+      for (const event of ['seeked', 'pause']) media?.removeEventListener(event, seeked);
       media?.removeEventListener('ended', stopped);
     },
   };

@@ -11,21 +11,31 @@ const STEPS = [
 
 export class Cancelled extends Error {}
 
-// part(name) finds an element of the page. Only one clip is sent at a time.
+// part(name) finds an element of the page. Only one clip is read at a time.
 export function worker(part) {
-  let stop = null;
-  part('cancel').addEventListener('click', () => stop && stop());
+  let current = null;
+  part('cancel').addEventListener('click', () => {
+    if (!current) return;
+    current.cancelled = true;
+    current.stop?.();
+  });
 
   async function read(begin) {
-    const state = { began: performance.now(), stage: null, stageBegan: 0 };
+    const state = { began: performance.now(), stage: null, stageBegan: 0, stop: null, cancelled: false };
+    const onStop = (stop) => { state.stop = stop; };
+    current = state;
     draw(part, state, { state: 'sending', position: 0, stage: null, done: 0, total: 0 });
     const ticking = setInterval(() => clock(part, state), 250);
     try {
-      const { job } = await begin((ask) => (stop = ask), (done, total) => sending(part, state, done, total));
-      return await watch(job, (ask) => (stop = ask), (now) => draw(part, state, now));
+      const { job } = await begin(onStop, (done, total) => sending(part, state, done, total));
+      if (state.cancelled) { // after the last byte went, before the job's name came
+        drop(job);
+        throw new Cancelled();
+      }
+      return await watch(job, onStop, (now) => draw(part, state, now));
     } finally {
       clearInterval(ticking);
-      stop = null;
+      current = null;
     }
   }
 
@@ -57,6 +67,9 @@ function send(file, onStop, onSent) {
   });
 }
 
+// A job that is gone already needs no cancelling.
+const drop = (job) => api(`/api/jobs/${job}`, { method: 'DELETE' }).catch(() => {});
+
 function watch(job, onStop, onState) {
   return new Promise((resolve, reject) => {
     const events = new EventSource(`/api/jobs/${job}/events`);
@@ -65,7 +78,7 @@ function watch(job, onStop, onState) {
       finish(value);
     };
     onStop(() => {
-      api(`/api/jobs/${job}`, { method: 'DELETE' }).catch(() => {});
+      drop(job);
       end(reject, new Cancelled());
     });
     const take = (now) => {

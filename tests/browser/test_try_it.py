@@ -328,7 +328,7 @@ def test_still_image_has_no_time_axis(page: Page, tmp_path: Path) -> None:
 
 
 def test_reading_can_be_cancelled(page: Page, tmp_path: Path) -> None:
-    long = write_clip(tmp_path / "long.mp4", "happiness", "happiness", seconds=20, size=(320, 320))
+    long = write_clip(tmp_path / "long.mp4", "happiness", "happiness", seconds=20, fps=10, size=(160, 160))
     page.wait_for_selector(".tryit .ex")
     page.set_input_files("[data-part=file]", long)
     wait_for(page, "loading")
@@ -360,7 +360,7 @@ def test_recording_from_the_webcam_is_read_and_can_be_seeked(visit: Visit, tmp_p
     wait_for(page, "result")
     record = fetched(page)["record"]
     assert record["face"]["available"]
-    assert 2.0 < record["duration_s"] < 5.0
+    assert 2.5 < record["duration_s"] < 11
     for again in (False, True):  # at once, and after a reload from the server's copy
         if again:
             page.reload()
