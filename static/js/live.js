@@ -281,7 +281,7 @@ class LivePage {
     header.setUint8(0, kind);
     header.setUint32(4, sequence, true);
     header.setFloat64(8, at, true);
-    bytes.set(new Uint8Array(payload), HEADER_BYTES);
+    bytes.set(payload, HEADER_BYTES);
     return bytes;
   }
 
@@ -299,7 +299,7 @@ class LivePage {
       this.rateSocket = this.socket;
       this.socket.send(JSON.stringify({ type: "sound", sample_rate: this.rateSent }));
     }
-    this.socket.send(this.packet(SOUND, 0, start, samples.buffer));
+    this.socket.send(this.packet(SOUND, 0, start, new Uint8Array(samples.buffer)));
   }
 
   // --- what the visitor does ---------------------------------------------------------------------------------------
@@ -494,9 +494,12 @@ class LivePage {
     const p = message[condition];
     let html = `<span>${message.why[condition] ?? "no reading"}</span>`;
     if (p) {
-      const value = Math.max(...p);
+      const [second, value] = [...p].sort((a, b) => a - b).slice(-2);
       const { name, icon } = this.facts.emotions[p.indexOf(value)];
-      html = `<span class="chip em-${name}">${svg(icon)}${name} ${value.toFixed(2)}</span>`;
+      html =
+        value - second < this.facts.clear_gap
+          ? `<span class="chip unclear">${svg(APART)}no clear reading</span>`
+          : `<span class="chip em-${name}">${svg(icon)}${name} ${value.toFixed(2)}</span>`;
     }
     this.parts[condition].innerHTML = html;
   }
