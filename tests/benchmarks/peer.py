@@ -6,16 +6,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from avemo_core.analyzer import Analyzer
 from avemo_core.types import FACE_STEP_S
 from tests.benchmarks import clips, report
 
 AIM = 0.2  # of its time
+PER_SECOND = round(1 / FACE_STEP_S)  # frames that AVEMO samples; it searches every third and follows faces between
 ENVIRONMENT = (
     'python -m venv FER; FER/bin/pip install "fer==22.5.1" "moviepy<2" "setuptools<81" tensorflow-cpu '
     '"opencv-contrib-python-headless<5" torch==2.11.0 torchvision==0.26.0 facenet-pytorch==2.5.3'
@@ -29,7 +29,7 @@ class Fer:
         self.process = process
 
     def read(self, path: Path, per_second: float | None) -> dict[str, Any]:
-        """{"seconds", "frames", "with_face"}: timed inside that process, without start and imports."""
+        """{"seconds", "processor_s", "frames", "with_face"}: timed inside that process, without start and imports."""
         assert self.process.stdin
         self.process.stdin.write(json.dumps({"path": str(path), "per_second": per_second}) + "\n")
         self.process.stdin.flush()
@@ -61,68 +61,86 @@ def fer(python: Path) -> Iterator[Fer]:
             process.wait(10)
 
 
+@dataclass(frozen=True)
+class Times:
+    """One clip read by one program: seconds, processor seconds, share of frames with a face."""
+
+    seconds: float
+    processor_s: float
+    with_face: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """One clip read by all; `few` is fer at as many frames a second as AVEMO."""
+
+    source: clips.Source
+    length_s: float
+    ours: Times
+    every: Times
+    few: Times
+
+
 def run(analyzer: Analyzer, folder: Path, python: Path, count: int, seconds: float) -> None:
     report.title("Beside fer 22.5.1 with MTCNN")
     sources = clips.talking(folder, count, seconds)
-    per_second = round(1 / FACE_STEP_S)
     report.note(
-        f"{len(sources)} clips ({clips.used(sources)}). AVEMO: face, voice, both and maps. fer: faces only; it reads "
-        f"every frame, which is how it is used, and once more {per_second} frames a second, as many as AVEMO."
+        f"{len(sources)} clips ({clips.used(sources)}). AVEMO: face, voice, both and maps. fer: faces only; it reads every "
+        f"frame, which is how it is used, and once more {PER_SECOND} frames a second, as many as AVEMO."
     )
     report.busy()
     with fer(python) as other:
         analyzer.analyze(sources[0].path)
-        other.read(sources[0].path, per_second)
-        rows = [_one(analyzer, other, source, per_second, turn) for turn, source in enumerate(sources)]
-    report.table(
-        ["clip", "s", "AVEMO s/s", "fer s/s", "ratio", f"fer {per_second}/s s/s", "ratio", "faces AVEMO", "faces fer"], rows
-    )
-    _summary(rows, per_second)
+        other.read(sources[0].path, PER_SECOND)
+        rounds = [_round(analyzer, other, source, turn) for turn, source in enumerate(sources)]
+    _each(rounds)
+    _together(rounds)
 
 
-def _one(analyzer: Analyzer, other: Fer, source: clips.Source, per_second: int, turn: int) -> list[str]:
-    """One clip read by both, AVEMO first on even turns: name, length, seconds per second of video, shares with a face."""
+def _round(analyzer: Analyzer, other: Fer, source: clips.Source, turn: int) -> Round:
+    """One clip read by all, AVEMO first on even turns and last on odd ones."""
 
-    def ours() -> tuple[float, Any]:
-        started = time.perf_counter()
-        result = analyzer.analyze(source.path)
-        return time.perf_counter() - started, result
+    def theirs(per_second: float | None) -> Times:
+        told = other.read(source.path, per_second)
+        return Times(told["seconds"], told["processor_s"], told["with_face"] / max(1, told["frames"]))
 
-    if turn % 2 == 0:
-        took, result = ours()
-        every, some = other.read(source.path, None), other.read(source.path, per_second)
-    else:
-        some, every = other.read(source.path, per_second), other.read(source.path, None)
-        took, result = ours()
-    length = result.clip.duration_s
-    seen = result.faces[0].present.mean() if result.faces else 0.0
-    return [
-        f"{source.origin} {source.path.stem}",
-        f"{length:.2f}",
-        f"{took / length:.3f}",
-        f"{every['seconds'] / length:.3f}",
-        f"{took / every['seconds']:.3f}",
-        f"{some['seconds'] / length:.3f}",
-        f"{took / some['seconds']:.3f}",
-        f"{seen:.0%}",
-        f"{every['with_face'] / max(1, every['frames']):.0%}",
+    few = theirs(PER_SECOND) if turn % 2 else None
+    every = theirs(None) if turn % 2 else None
+    before, started = report.processor_s(), time.perf_counter()
+    result = analyzer.analyze(source.path)
+    took, work = time.perf_counter() - started, report.processor_s() - before
+    seen = float(result.faces[0].present.mean()) if result.faces else 0.0
+    ours = Times(took, work, seen)
+    return Round(source, result.clip.duration_s, ours, every or theirs(None), few or theirs(PER_SECOND))
+
+
+def _each(rounds: list[Round]) -> None:
+    rows = [
+        [
+            f"{r.source.origin} {r.source.path.stem}",
+            f"{r.length_s:.2f}",
+            *(f"{times.seconds / r.length_s:.3f}" for times in (r.ours, r.every, r.few)),
+            f"{r.ours.seconds / r.every.seconds:.3f}",
+            f"{r.ours.seconds / r.few.seconds:.3f}",
+            *(f"{times.with_face:.0%}" for times in (r.ours, r.every)),
+        ]
+        for r in rounds
     ]
+    few = f"fer, {PER_SECOND} a second"
+    head = ["s per s of video", "clip s", "AVEMO", "fer", few, "AVEMO / fer", f"AVEMO / {few}", "faces AVEMO", "faces fer"]
+    report.table(head, rows)
 
 
-def _summary(rows: list[list[str]], per_second: int) -> None:
-    columns = {
-        "AVEMO, s per second of video": 2,
-        "fer, every frame, s per second of video": 3,
-        f"AVEMO / fer, every frame (aim {AIM})": 4,
-        f"fer, {per_second} frames a second, s per second of video": 5,
-        f"AVEMO / fer, {per_second} frames a second": 6,
-    }
-    report.table(
-        ["over the clips", "median", "p90", "n"],
-        [[name, *report.spread([float(row[k]) for row in rows])] for name, k in columns.items()],
-    )
-    lengths = np.array([float(row[1]) for row in rows])
-    ours, every, some = (float((np.array([float(row[k]) for row in rows]) * lengths).sum()) for k in (2, 3, 5))
-    report.note(
-        f"All clips together: {ours / every:.3f} of fer's time; {ours / some:.3f} of it at {per_second} frames a second."
-    )
+def _together(rounds: list[Round]) -> None:
+    """Over the clips, and all of them as one: in seconds on the clock, and in processor seconds."""
+    rows = []
+    for unit, name in (("seconds", "s"), ("processor_s", "processor s")):
+        ours, every, few = ([getattr(getattr(r, who), unit) for r in rounds] for who in ("ours", "every", "few"))
+        for who, times in (("AVEMO", ours), ("fer", every), (f"fer, {PER_SECOND} a second", few)):
+            factors = [took / r.length_s for took, r in zip(times, rounds, strict=True)]
+            whole = f"{sum(times) / sum(r.length_s for r in rounds):.3f}"
+            rows.append([f"{who}: {name} per s of video", *report.spread(factors), whole])
+        for who, times in ((f"fer (aim {AIM})", every), (f"fer, {PER_SECOND} a second", few)):
+            ratios = [a / b for a, b in zip(ours, times, strict=True)]
+            rows.append([f"AVEMO / {who}: {name}", *report.spread(ratios), f"{sum(ours) / sum(times):.3f}"])
+    report.table(["over the clips", "median", "p90", "n", "all as one"], rows)

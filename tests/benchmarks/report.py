@@ -53,12 +53,16 @@ def machine() -> None:
 
 def busy() -> None:
     """Says how much of the machine other programs take: times beside a busy neighbour are longer than on an idle one."""
-    own = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    before, started = sum(_cpu_s(p) for p in own), time.perf_counter()
+    before, started = processor_s(), time.perf_counter()
     everyone = psutil.cpu_percent(BUSY_LOOK_S) / 100 * (os.cpu_count() or 1)
-    mine = (sum(_cpu_s(p) for p in own) - before) / (time.perf_counter() - started)
+    mine = (processor_s() - before) / (time.perf_counter() - started)
     others = max(0.0, everyone - mine)
     print(f"{time.strftime('%H:%M')}: other programs use {others:.1f} of {os.cpu_count()} cores.", flush=True)
+
+
+def processor_s() -> float:
+    """Processor seconds that this program and its decoding workers have used: they hardly depend on busy neighbours."""
+    return sum(_cpu_s(p) for p in [psutil.Process(), *psutil.Process().children(recursive=True)])
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -22,7 +22,6 @@ MEANS = {
 }
 SHORT_S = 3.0
 AIM_SHORT_S = 1.0  # a 3 s clip with its maps, warm, on two cores
-REPEATS = 15  # of the 3 s clips
 
 
 def run(analyzer: Analyzer, folder: Path, count: int, seconds: float) -> None:
@@ -32,7 +31,7 @@ def run(analyzer: Analyzer, folder: Path, count: int, seconds: float) -> None:
     report.busy()
     show(analyzer.analyze(sources[0].path))
     _stages(analyzer, sources)
-    _short(analyzer, folder)
+    _short(analyzer, folder, max(3, count))
 
 
 def _stages(analyzer: Analyzer, sources: list[clips.Source]) -> None:
@@ -59,21 +58,23 @@ def _stages(analyzer: Analyzer, sources: list[clips.Source]) -> None:
     report.note(f"All seven labels' pictures and all five downloads, s a reading: median {median}, p90 {p90}, n {n}.")
 
 
-def _short(analyzer: Analyzer, folder: Path) -> None:
+def _short(analyzer: Analyzer, folder: Path, repeats: int) -> None:
     sources = clips.drawn(_new(folder / "short"), 1, SHORT_S)
     sources += [s for s in clips.real(40) if abs(media.decode(s.path).duration_s - SHORT_S) < 0.05][:1]
     rows = []
     for source in sources:
-        readings, pages = [], []
-        for _ in range(REPEATS + 1):
-            started = time.perf_counter()
+        readings, pages, work = [], [], []
+        for _ in range(repeats + 1):
+            before, started = report.processor_s(), time.perf_counter()
             result = analyzer.analyze(source.path)
             readings.append(time.perf_counter() - started)
+            work.append(report.processor_s() - before)
             pages.append(show(result))
         wholes = [reading + page for reading, page in zip(readings, pages, strict=True)]
         rows += [
             [f"{source.origin}, reading with its maps", *report.spread(readings[1:])],
             [f"{source.origin}, and its page", *report.spread(wholes[1:])],
+            [f"{source.origin}, processor seconds of the reading", *report.spread(work[1:])],
         ]
     report.table([f"a clip of {SHORT_S:.0f} s, warm: s (aim {AIM_SHORT_S} on two cores)", "median", "p90", "n"], rows)
 
