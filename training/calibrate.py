@@ -17,7 +17,7 @@ from .corpora.manifest import Row
 
 Case = tuple[str, int, np.ndarray, np.ndarray]  # corpus, truth, logits [7] of the clip, [W,7] of its windows
 
-WANTED = 0.60  # share right among the answered clips at the threshold, where coverage allows
+WANTED = 0.75  # share right among the answered clips at the threshold, where coverage allows
 COVERAGE = 0.60  # at least this share of dev clips is answered
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
 
@@ -42,13 +42,12 @@ def temperature(logits: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> f
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-def threshold(confidence: np.ndarray, right: np.ndarray, weights: np.ndarray) -> float:
+def threshold(confidence: np.ndarray, right: np.ndarray) -> float:
     """Smallest confidence from which WANTED of the answers are right, or that which leaves COVERAGE answered."""
     order = np.argsort(-confidence)
-    weight = np.cumsum(weights[order])
-    accuracy = np.cumsum(weights[order] * right[order]) / weight
-    coverage = weight / weight[-1]
-    good = np.flatnonzero((accuracy >= WANTED) | (coverage <= COVERAGE))
+    answered = np.arange(1, len(order) + 1)
+    accuracy = np.cumsum(right[order]) / answered
+    good = np.flatnonzero((accuracy >= WANTED) | (answered <= COVERAGE * len(order)))
     return float(np.clip(confidence[order][good[-1]], 0.30, 0.70))
 
 
@@ -90,7 +89,7 @@ def fit(model: AttentionCAM, rows: list[Row], pictures: ferplus.Faces) -> tuple[
 
 
 def _condition(cases: list[Case]) -> Condition:
-    """Every corpus weighs alike; the curve for people is of real clips only, since pictures are easier."""
+    """Every corpus weighs alike; threshold and curve are of real clips only, since pictures are easier."""
     corpora = np.array([c for c, *_ in cases])
     truth, logits = np.array([t for _, t, *_ in cases]), np.array([whole for *_, whole, _ in cases])
     weights = np.array([1 / (corpora == c).sum() for c in corpora])
@@ -102,7 +101,8 @@ def _condition(cases: list[Case]) -> Condition:
     p = Condition(temperature=t).probabilities(logits)
     confidence, right = p.max(1), (p.argmax(1) == truth).astype(float)
     clips = corpora != "ferplus"
-    return Condition(t, wt, threshold=threshold(confidence, right, weights), curve=curve(confidence[clips], right[clips]))
+    confidence, right = confidence[clips], right[clips]
+    return Condition(t, wt, threshold=threshold(confidence, right), curve=curve(confidence, right))
 
 
 def _measured(cases: list[Case]) -> dict[str, dict[str, float]]:
