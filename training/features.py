@@ -34,7 +34,7 @@ def _read_cached(path: Path) -> dict[str, np.ndarray] | None:
 
 def _write_cached(path: Path, arrays: dict[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".writing.npz")
+    beside = path.with_suffix(f".{os.getpid()}.npz")  # two runs may make the same entry at once
     np.savez(beside, **arrays)  # type: ignore[arg-type]
     os.replace(beside, path)
 

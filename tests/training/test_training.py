@@ -234,10 +234,10 @@ def test_the_curve_rises_counts_everyone_and_ends_at_one():
 
 def test_the_threshold_leaves_enough_right_or_enough_answered():
     confidence = np.linspace(0.99, 0.31, 100)
-    right = (np.arange(100) < 45).astype(float)  # the 45 surest are right: 60 % of the surest 75
-    assert calibrate.threshold(confidence, right, np.ones(100)) == pytest.approx(confidence[74])
-    assert calibrate.threshold(confidence, np.zeros(100), np.ones(100)) == pytest.approx(confidence[59])  # 60 % answered
-    assert calibrate.threshold(confidence, np.ones(100), np.ones(100)) == pytest.approx(confidence[99])
+    right = (np.arange(100) < 60).astype(float)  # the 60 surest are right: 75 % of the surest 80
+    assert calibrate.threshold(confidence, right) == pytest.approx(confidence[79])
+    assert calibrate.threshold(confidence, np.zeros(100)) == pytest.approx(confidence[59])  # 60 % answered
+    assert calibrate.threshold(confidence, np.ones(100)) == pytest.approx(confidence[99])
 
 
 # ---------------------------------------------------------------- stops at any moment
