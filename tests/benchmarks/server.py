@@ -25,11 +25,12 @@ class Server:
     address: str = ""
     lines: list[str] = field(default_factory=list)  # what it printed
 
-    def visitor(self) -> httpx.Client:
+    @contextmanager
+    def visitor(self) -> Iterator[httpx.Client]:
         """A browser that has opened the first page."""
-        client = httpx.Client(base_url=self.address, timeout=PATIENCE_S)
-        client.get("/").raise_for_status()
-        return client
+        with httpx.Client(base_url=self.address, timeout=PATIENCE_S) as client:
+            client.get("/").raise_for_status()
+            yield client
 
 
 @contextmanager
