@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from avemo_core import Analyzer, calibration
 from avemo_core.calibration import Calibration, Condition
 from avemo_core.checkpoint import Checkpoint
-from avemo_core.labels import LABELS, index
+from avemo_core.labels import LABELS, K, index
 from avemo_core.model.attention_cam import AttentionCAM
 
 from . import joint
@@ -20,16 +20,6 @@ Case = tuple[str, int, np.ndarray, np.ndarray]  # corpus, truth, logits [7] of t
 WANTED = 0.75  # share right among the answered clips at the threshold, where coverage allows
 COVERAGE = 0.60  # at least this share of dev clips is answered
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
-
-
-@torch.inference_mode()
-def still_logits(model: AttentionCAM, tokens: torch.Tensor) -> np.ndarray:
-    """Pooled tokens of single pictures [n,Dv] -> logits [n,K] by face alone."""
-    count = len(tokens)
-    absent = torch.zeros(count, 1)
-    silence = torch.zeros(count, model.voice_branch.channels, 1, 1)
-    seen = torch.ones(count, 1)
-    return model.fuse(tokens[:, None, :, None, None], absent, seen, silence, absent, absent).logits.numpy()
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> float:
@@ -82,14 +72,37 @@ def fit(model: AttentionCAM, rows: list[Row], pictures: ferplus.Faces) -> tuple[
                 logits = np.log(reading.probabilities + 1e-12), np.log(reading.windows + 1e-12)
                 cases[condition].append((row.corpus, index(row.label or ""), *logits))
     dev = pictures.take(ferplus.is_dev(pictures.files) & np.isin(pictures.majority, LABELS) & (pictures.agreed >= 5))
-    for logits, label in zip(still_logits(model, joint.face_tokens(model, dev.pixels)), dev.majority, strict=True):
+    with torch.inference_mode():
+        still = joint.still_logits(model, joint.face_tokens(model, dev.pixels)).numpy()
+    for logits, label in zip(still, dev.majority, strict=True):
         cases["face"].append(("ferplus", index(str(label)), logits, logits[None]))
     fitted = {condition: _condition(found) for condition, found in cases.items()}
     return Calibration(**fitted), {condition: _measured(found) for condition, found in cases.items()}
 
 
+def neutral_bias(logits: np.ndarray, truth: np.ndarray) -> float:
+    """The largest bonus for neutral (of log-probability, at most 2) that costs no UAR on these clips.
+
+    Acted corpora hold as many clips of anger as of neutral; life does not. Where it costs nothing, neutral goes first.
+    """
+    if not (truth == 0).any() or (truth == 0).all():
+        return 0.0
+    labels = np.unique(truth)
+
+    def uar(bonus: float) -> float:
+        said = (logits + bonus * np.eye(K)[0]).argmax(1)
+        return float(np.mean([(said[truth == k] == k).mean() for k in labels]))
+
+    steps = np.arange(0, 2.01, 0.1)
+    least = uar(0.0) - 1e-9
+    for bonus in steps:
+        if uar(bonus) < least:
+            return float(max(0.0, bonus - 0.1))
+    return float(steps[-1])
+
+
 def _condition(cases: list[Case]) -> Condition:
-    """Every corpus weighs alike; threshold and curve are of real clips only, since pictures are easier."""
+    """Every corpus weighs alike; bias, threshold and curve are of real clips only, since pictures are easier."""
     corpora = np.array([c for c, *_ in cases])
     truth, logits = np.array([t for _, t, *_ in cases]), np.array([whole for *_, whole, _ in cases])
     weights = np.array([1 / (corpora == c).sum() for c in corpora])
@@ -98,11 +111,12 @@ def _condition(cases: list[Case]) -> Condition:
     windows = np.concatenate([w for *_, w in cases])
     per_window = np.repeat(weights / lengths, lengths)
     wt = temperature(windows, np.repeat(truth, lengths), per_window)
-    p = Condition(temperature=t).probabilities(logits)
-    confidence, right = p.max(1), (p.argmax(1) == truth).astype(float)
     clips = corpora != "ferplus"
-    confidence, right = confidence[clips], right[clips]
-    return Condition(t, wt, threshold=threshold(confidence, right), curve=curve(confidence, right))
+    logits, truth = logits[clips], truth[clips]
+    bias = [neutral_bias(logits / t, truth), *[0.0] * (K - 1)]
+    p = Condition(temperature=t, bias=bias).probabilities(logits)
+    confidence, right = p.max(1), (p.argmax(1) == truth).astype(float)
+    return Condition(t, wt, bias, threshold=threshold(confidence, right), curve=curve(confidence, right))
 
 
 def _measured(cases: list[Case]) -> dict[str, dict[str, float]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track as progress_bar
 
@@ -22,7 +23,7 @@ from avemo_core import Analyzer
 from avemo_core.labels import LABELS, index
 from avemo_core.types import AvemoError, MediaError
 
-from . import calibrate, joint, metrics
+from . import joint, metrics
 from .corpora import ferplus, manifest
 
 GROUPS = ("sex", "age_group", "language")
@@ -79,7 +80,8 @@ def pictures(analyzer: Analyzer, root: Path, split: str | None, strict: bool) ->
         raise ValueError(f"No picture in {root} has a majority of at least five votes for one of the seven labels.")
     model = analyzer.model
     mirrored = [joint.face_tokens(model, p) for p in (rows.pixels, rows.pixels[:, :, ::-1].copy())]
-    logits = np.mean([calibrate.still_logits(model, tokens) for tokens in mirrored], axis=0)
+    with torch.inference_mode():
+        logits = torch.stack([joint.still_logits(model, tokens) for tokens in mirrored]).mean(0).numpy()
     condition = analyzer.calibration.face
     probabilities = condition.probabilities(logits)
     truth = np.array([index(str(label)) for label in rows.majority])

@@ -20,7 +20,7 @@ from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.model.branches.mel_cnn import shrink_mask
 from avemo_core.types import FACE_STEP_S, Sound
 
-from . import augment, progress, voice
+from . import augment, face, progress, voice
 from .corpora import ferplus
 
 FRAMES = 20
@@ -35,6 +35,7 @@ class Settings:
     weight_decay: float = 0.05
     drop: float = 0.25  # of either modality: each alone stays first-class
     alone: float = 0.3  # weight of each modality's own loss
+    stills: float = 0.5  # weight of single pictures as often as they occur, so that a face alone stays what it was
     smoothing: float = 0.05
     decay: float = 0.995
     saved_every: int = 100  # steps
@@ -56,6 +57,8 @@ class Material:
     labels: np.ndarray
     speakers: np.ndarray
     weights: Tensor  # sampling weights of `sounds`
+    stills: Tensor  # [S,Dv] tokens of single pictures
+    still_votes: Tensor  # [S,K] their vote distributions
 
 
 @torch.inference_mode()
@@ -88,6 +91,15 @@ def pictures(model: AttentionCAM, rows: ferplus.Faces, each: int, views: int, se
         ]
         out.append(torch.cat(parts))
     return torch.stack(out, 1), labels
+
+
+def stills(model: AttentionCAM, rows: ferplus.Faces, most: int, seed: int) -> tuple[Tensor, Tensor]:
+    """At most `most` pictures, each label as often as it occurs -> tokens [S,Dv], vote distributions [S,K]."""
+    votes = face.targets(rows.votes)[:, :K]
+    told = np.flatnonzero(votes.sum(1) > 0.5)
+    chosen = np.random.default_rng(seed).permutation(told)[:most]
+    kept = votes[chosen]
+    return face_tokens(model, rows.pixels[chosen]), torch.from_numpy(kept / kept.sum(1, keepdims=True))
 
 
 class Pairs:
@@ -128,6 +140,11 @@ class Pairs:
         tokens = views[torch.randint(len(views), (FRAMES,), generator=self.generator)]
         return tokens, torch.ones(FRAMES), self.m.sounds[chosen], label
 
+    def next_stills(self) -> tuple[Tensor, Tensor]:
+        """Tokens [2B,Dv] of single pictures and their vote distributions [2B,K]."""
+        chosen = torch.randint(len(self.m.stills), (2 * self.batch,), generator=self.generator)
+        return self.m.stills[chosen], self.m.still_votes[chosen]
+
     def next(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """tokens [B,T,Dv], face mask [B,T], log-mel [B,1,M,L], sound mask [B,L], labels [B]."""
         drawn = [self.draw(n) for n in range(self.batch)]
@@ -164,6 +181,14 @@ def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, 
     return total + settings.alone * (entropy(out.face_logits, available[:, 0]) + entropy(out.voice_logits, available[:, 1]))
 
 
+def still_logits(model: AttentionCAM, tokens: Tensor) -> Tensor:
+    """Pooled tokens of single pictures [n,Dv] -> logits [n,K] by face alone."""
+    count = len(tokens)
+    now, seen = torch.zeros(count, 1), torch.ones(count, 1)
+    silence = torch.zeros(count, model.voice_branch.channels, 1, 1)
+    return model.fuse(tokens[:, None, :, None, None], now, seen, silence, now, torch.zeros(count, 1)).logits
+
+
 def train(model: AttentionCAM, material: Material, out: Path, settings: Settings = Settings(), say=print) -> AttentionCAM:
     """`model` holds trained branches; returns the moving average after the last step, also kept in `out/joint.pt`."""
     torch.manual_seed(settings.seed)
@@ -187,6 +212,8 @@ def train(model: AttentionCAM, material: Material, out: Path, settings: Settings
     model.eval()  # the branches' running statistics stay as they are
     for step in range(first, settings.steps):
         loss = loss_of(model, pairs.next(), settings, pairs.generator)
+        tokens, votes = pairs.next_stills()
+        loss = loss + settings.stills * F.cross_entropy(still_logits(model, tokens), votes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([*rest, *head], 5.0)

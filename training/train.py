@@ -59,6 +59,7 @@ def material(model: AttentionCAM, root: Path, cache: Path, rows, sounds, dev: np
     kept = [(i, track) for i, track in zip(clips, tracks, strict=True) if track is not None]
     picture_rows = ferplus.read(root / "ferplus", "Training")
     picture_rows = picture_rows.take(~ferplus.is_dev(picture_rows.files))
+    still_tokens, still_votes = joint.stills(model, picture_rows, most=12_000, seed=1)
     tokens, picture_labels = joint.pictures(model, picture_rows, each=900, views=3, seed=1)
     return joint.Material(
         pictures=tokens,
@@ -72,6 +73,8 @@ def material(model: AttentionCAM, root: Path, cache: Path, rows, sounds, dev: np
         labels=np.array([index(rows[i].label) for i in train]),
         speakers=np.array([rows[i].speaker for i in train]),
         weights=voice.sampling_weights([rows[i] for i in train]),
+        stills=still_tokens,
+        still_votes=still_votes,
     )
 
 

@@ -338,6 +338,8 @@ def material(model: AttentionCAM) -> joint.Material:
         labels=labels,
         speakers=speakers,
         weights=torch.ones(14),
+        stills=torch.randn(6, width),
+        still_votes=torch.full((6, 7), 1 / 7),
     )
 
 
