@@ -30,7 +30,7 @@ STEPS = timeline.SOUND_STEPS
 
 @dataclass(frozen=True)
 class Settings:
-    epochs: int = 30
+    epochs: int = 24
     batch: int = 64
     rate: float = 1.5e-3
     weight_decay: float = 0.05
