@@ -11,6 +11,8 @@ from .model.attention_cam import AttentionCAM
 
 @dataclass(frozen=True)
 class System:
+    """One model by name; `settings` are the arguments of `build`, and go into the checkpoint."""
+
     paper: str
     branches: tuple[str, ...]
     fusion: str

@@ -46,6 +46,8 @@ class VideoStream:
 
 @dataclass(frozen=True)
 class AudioStream:
+    """One sound track as it lies in the file: its own rate in Hz and channels, before it becomes mono at 16 kHz."""
+
     codec: str
     sample_rate: int
     channels: int
@@ -82,6 +84,8 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class Sound:
+    """What the voice branch sees of a clip, in T columns, and where someone speaks."""
+
     log_mel: np.ndarray  # [80,T] natural log of mel power, 25 ms window, 10 ms hop
     mfcc: np.ndarray  # [40,T]
     voiced: np.ndarray  # bool [T]
@@ -117,6 +121,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What is said of the whole clip: a label with its confidence, or why there is no answer."""
+
     label: str  # the most likely label, also when abstained
     confidence: float  # its calibrated probability
     abstained: bool
@@ -134,13 +140,15 @@ class Explanation:
     bias: np.ndarray  # [7] logits
     face: np.ndarray | None  # [7,N,h,w] over the aligned crops of the person read
     face_times_s: np.ndarray  # [N]
-    voice: np.ndarray | None  # [7,F,T'] mel bands from low to high, columns of the voice branch
-    voice_times_s: np.ndarray  # [T'] centres
-    voice_edges_hz: np.ndarray  # [F+1]
+    voice: np.ndarray | None  # [7,F,T] groups of mel bands from low to high, columns of Sound.log_mel
+    voice_times_s: np.ndarray  # [T] centres of those columns
+    voice_edges_hz: np.ndarray  # [F+1] of the groups
 
 
 @dataclass(frozen=True)
 class ClipResult:
+    """Everything that one reading found: the record that pages, exports and the command line show."""
+
     clip: Clip
     verdict: Verdict
     face: Reading

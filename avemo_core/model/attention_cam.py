@@ -17,10 +17,8 @@ class Output:
     """B windows. Evidence sums plus bias are the logits, exactly; it is None unless asked for."""
 
     logits: Tensor  # [B,K]
-    face_logits: (
-        Tensor  # [B,K] bias + the face's sum before weighting (training only: located in, not computed from, the face)
-    )
-    voice_logits: Tensor  # [B,K]
+    face_logits: Tensor  # [B,K] bias + the face's sum before the modality weight: what each modality's own loss needs
+    voice_logits: Tensor  # [B,K] the same of the voice
     face_evidence: Tensor | None = None  # [B,K,T,h,w]
     voice_evidence: Tensor | None = None  # [B,K,F,T']
     face_attention: Tensor | None = None  # [B,T]
