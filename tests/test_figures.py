@@ -167,8 +167,7 @@ def test_abstaining_says_why_and_what_each_one_reads(read) -> None:
     )
     assert said(wording.verdict(torn)) == "No clear reading: face and voice disagree."
     assert (
-        said(wording.detail(torn))
-        == "Read alone, the face is nearest to happiness 0.70; the voice points to no one emotion."
+        said(wording.detail(torn)) == "The face alone points to happiness 0.70, the voice alone points to no single emotion."
     )
 
 

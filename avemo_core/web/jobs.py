@@ -114,8 +114,9 @@ class Jobs:
 
     def cancel_clip(self, path: Path) -> None:
         """Stop every job on this file; called when its visitor deletes it."""
-        for job in [job for job in self._jobs.values() if job.path == path and not job.ended]:
-            self.cancel(job)
+        with self._changed:
+            for job in [job for job in self._jobs.values() if job.path == path and not job.ended]:
+                self.cancel(job)
 
     def waiting(self) -> int:
         """How many jobs wait or run."""

@@ -36,6 +36,7 @@ def download(result: ClipResult, kind: str) -> tuple[bytes, str]:
 def page_record(result: ClipResult) -> dict[str, Any]:
     """Plain values for the page; pictures of faces and sound come from their own addresses."""
     clip = result.clip
+    span = wording.clearest(result)
     return {
         "name": clip.path.name,
         "kind": "image" if clip.is_image else "audio" if clip.video is None else "video",
@@ -46,7 +47,7 @@ def page_record(result: ClipResult) -> dict[str, Any]:
         "detail": [vars(part) for part in wording.detail(result)],
         "confidence": wording.confidence(result),
         "counted": wording.counted(result),
-        "clearest": wording.clearest(result),
+        "clearest": span and [round(t, 1) for t in span],  # as the sentence says it
         "ribbon": [vars(span) for span in wording.ribbon(result)],
         "ticks": wording.ticks(clip.duration_s),
         "windows": _windows(result),
@@ -147,13 +148,17 @@ def _thumbnail(track: FaceTrack) -> str:
 
 def _notes(result: ClipResult) -> list[dict[str, str]]:
     notes = []
-    if result.conflict and result.face.available and result.voice.available:
+    if result.conflict and not result.verdict.abstained:  # a verdict that is withheld says it itself
         face, voice = (wording.top(reading.probabilities) for reading in (result.face, result.voice))
         text = "Face and voice disagree: "
-        text += f"the face is nearest to {face}, the voice to {voice}." if face != voice else "they weigh it differently."
+        text += (
+            f"the face alone points to {face}, the voice alone to {voice}."
+            if face != voice
+            else "they weigh it differently."
+        )
         notes.append({"icon": "apart", "text": text})
     for name, reading in (("face", result.face), ("voice", result.voice)):
-        if not reading.available:
+        if not reading.available and not (name == "voice" and result.clip.is_image):
             notes.append({"icon": "info", "text": f"The {name} was not read: {reading.reason or 'it is missing'}."})
     seen = dict.fromkeys((*result.clip.warnings, *result.warnings))
     return notes + [{"icon": "warn", "text": text} for text in seen]

@@ -18,8 +18,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from ..explain import render
 from ..labels import EMOTIONS
-from ..types import AvemoError, ClipResult
-from . import figures, record, theme, upload
+from ..types import AvemoError
+from . import record, theme, upload
 from .jobs import Job
 from .services import STATIC, Services
 from .visitors import Held, TooMany, Visitor
@@ -33,21 +33,16 @@ GONE = "This reading is not here any more, or never was yours; read the clip aga
 MEDIA_TYPES = {
     "mp4": "video/mp4",
     "mov": "video/mp4",
-    "matroska": "video/webm",
+    "3gp": "video/mp4",
+    "mkv": "video/webm",
     "webm": "video/webm",
     "avi": "video/x-msvideo",
+    "m4a": "audio/mp4",
     "wav": "audio/wav",
     "mp3": "audio/mpeg",
     "flac": "audio/flac",
     "ogg": "audio/ogg",
     "aac": "audio/aac",
-}
-DOWNLOADS = {
-    "csv": "text/csv",
-    "json": "application/json",
-    "png": "image/png",
-    "svg": "image/svg+xml",
-    "npz": "application/octet-stream",
 }
 
 
@@ -138,11 +133,12 @@ def _results(services: Services) -> APIRouter:
     @router.get("/download/{kind}")
     def download(request: Request, result_id: str, kind: str) -> Response:
         held = held_of(request, result_id)
-        if kind not in DOWNLOADS:
-            raise HTTPException(404, f"There is no such download; choose one of {', '.join(DOWNLOADS)}.")
+        if kind not in record.DOWNLOADS:
+            raise HTTPException(404, f"There is no such download; choose one of {', '.join(record.DOWNLOADS)}.")
         name = f"{Path(held.name).stem}-avemo.{kind}"
         headers = {"content-disposition": _attachment(name)}
-        return Response(_file(held.result, kind), media_type=DOWNLOADS[kind], headers=headers)
+        body, said = record.download(held.result, kind)
+        return Response(body, media_type=said, headers=headers)
 
     @router.post("/person", status_code=202)
     async def person(request: Request, result_id: str) -> dict[str, str]:
@@ -224,10 +220,7 @@ def read_examples() -> list[dict[str, Any]]:
 
 def media_type(container: str, is_image: bool) -> str:
     """What to tell the browser; bytes to download where it could not play them anyway."""
-    if is_image:
-        return "image/png" if "png" in container else "image/jpeg"
-    names = container.split(",")
-    return next((MEDIA_TYPES[name] for name in names if name in MEDIA_TYPES), "application/octet-stream")
+    return f"image/{container}" if is_image else MEDIA_TYPES.get(container, "application/octet-stream")
 
 
 async def _place_example(request: Request, path: Path) -> str:
@@ -278,14 +271,6 @@ async def _watch(services: Services, job: Job) -> AsyncIterator[str]:
         if now["state"] in ("done", "failed", "cancelled"):
             return
         await asyncio.sleep(EVENT_STEP_S)
-
-
-def _file(result: ClipResult, kind: str) -> bytes:
-    if kind == "csv":
-        return record.csv(result).encode()
-    if kind == "json":
-        return json.dumps(result.to_json(), indent=2, ensure_ascii=False).encode()
-    return figures.export(result, kind)
 
 
 def _attachment(name: str) -> str:

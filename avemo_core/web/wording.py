@@ -119,19 +119,16 @@ def _who(result: ClipResult) -> str:
 
 
 def detail(result: ClipResult) -> list[Part]:
-    """Where the verdict is withheld, what each modality reads on its own; else nothing."""
-    if not result.verdict.abstained:
+    """Where the verdict is withheld though both were read, what each points to on its own; else nothing."""
+    if not (result.verdict.abstained and result.face.available and result.voice.available):
         return []
     parts: list[Part] = []
     for name, reading in (("face", result.face), ("voice", result.voice)):
-        if reading.available:
-            parts.append(Part(f"; the {name} " if parts else f"Read alone, the {name} "))
-            label = clear_top(reading.probabilities)
-            if label is None:
-                parts.append(Part("points to no one emotion"))
-            else:
-                parts += [Part("is nearest to "), Part(f"{label} {reading.probabilities.max():.2f}", "chip", label)]
-    return [*parts, Part(".")] if parts else []
+        label = clear_top(reading.probabilities)
+        parts.append(Part(f"{', the' if parts else 'The'} {name} alone points to "))
+        number = f"{label} {reading.probabilities.max():.2f}"
+        parts.append(Part(number, "chip", label) if label else Part("no single emotion"))
+    return [*parts, Part(".")]
 
 
 def confidence(result: ClipResult) -> str:
@@ -157,7 +154,7 @@ def counted(result: ClipResult) -> str | None:
     parts = []
     for name, reading in (("face", result.face), ("voice", result.voice)):
         if reading.available:
-            verb = "adds" if shares[name] >= 0 else "takes away"
+            verb = "adds" if shares[name] > -0.005 else "takes away"  # nothing is not taken away
             parts.append(f"the {name} {verb} {abs(shares[name]):.2f}")
     text = ", ".join(parts)
     return " ".join([*said, text[0].upper() + text[1:] + "."])

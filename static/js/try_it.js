@@ -1,6 +1,6 @@
 // The Try it page: which state it is in, and what is shown of a reading.
 
-import { api, el } from './try_it_dom.js';
+import { api } from './try_it_dom.js';
 import { evidence } from './try_it_evidence.js';
 import { Cancelled, worker } from './try_it_job.js';
 import { describe, downloads, notes, people, player } from './try_it_parts.js';
@@ -74,10 +74,11 @@ export function start(root) {
     const media = own || play(`/api/results/${id}/clip`, filled.name, isImage);
     describe(part('player'), filled, now.teaches);
     people(part('people'), filled.people, choose);
-    part('reading').replaceChildren(...reading(record, filled));
+    part('reading').replaceChildren(...[...reading(record, filled), notes(filled)].filter(Boolean));
     state('result');
-    now.shown = evidence(id, record, filled, isImage ? null : media);
-    part('below').replaceChildren(now.shown.root, el('div', { class: 'g g2 mt5' }, notes(filled), downloads(id)));
+    const found = filled.faces || filled.voice; // a picture without a face has no evidence to draw
+    now.shown = found ? evidence(id, record, filled, isImage ? null : media) : null;
+    part('below').replaceChildren(...[now.shown?.root, downloads(id)].filter(Boolean));
     say(filled.sentence.map((p) => p.text).join(''));
   }
 

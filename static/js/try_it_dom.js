@@ -32,7 +32,8 @@ export const percent = (share) => `${(share * 100).toFixed(3)}%`;
 // Evidence spans many sizes; two significant digits tell them apart.
 export const logits = (value) => (value === 0 || value >= 1e-4 ? String(Number(value.toPrecision(2))) : value.toExponential(1));
 
-export const signed = (value) => `${value < 0 ? '\u2212' : '+'}${Math.abs(value).toFixed(2)}`;
+// A value that rounds to nothing has no minus.
+export const signed = (value) => `${value <= -0.005 ? '\u2212' : '+'}${Math.abs(value).toFixed(2)}`;
 
 export function megabytes(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;

@@ -1,4 +1,4 @@
-// Parts of the page round a reading: the player, whose face is read, the notes, the downloads.
+// Parts of the page round a reading: the player, whose face is read, the notes (null where there are none), the downloads.
 
 import { el, icon } from './try_it_dom.js';
 
@@ -7,7 +7,7 @@ const DOWNLOADS = [
   ['json', 'The whole record', 'JSON'],
   ['png', 'Figure for slides', 'PNG'],
   ['svg', 'Figure for print', 'SVG'],
-  ['npz', 'Raw maps of evidence, in logits', 'NPZ'],
+  ['npz', 'Raw maps, in logits', 'NPZ'],
 ];
 
 // Fills `holder` and returns the <video> (it plays sound alone too), or the <img> of a still image.
@@ -61,12 +61,12 @@ export function people(holder, found, onChoose) {
 
 export function notes(page) {
   const said = page.notes.map(({ icon: name, text }) => el('p', { class: `note mt3 ${name}` }, icon(name), el('span', {}, text)));
-  const nothing = el('p', { class: 'small dim mt3' }, 'Nothing about this clip needs a note.');
-  return el('section', { class: 'panel', 'aria-label': 'Notes' }, el('h2', { class: 'h2s' }, 'Please note'), said.length ? said : nothing);
+  if (!said.length) return null;
+  return el('section', { class: 'mt5 cut', 'aria-label': 'Notes' }, el('h2', { class: 'h2s' }, 'Please note'), said);
 }
 
 export function downloads(result) {
   const links = DOWNLOADS.map(([kind, text, name]) =>
-    el('a', { href: `/api/results/${result}/download/${kind}`, download: true }, icon('down'), el('b', {}, text), el('span', { class: 'micro sp' }, name)));
-  return el('section', { class: 'panel', 'aria-label': 'Downloads' }, el('h2', { class: 'h2s' }, 'Take it with you'), el('div', { class: 'dl mt3' }, links));
+    el('a', { href: `/api/results/${result}/download/${kind}`, download: true }, icon('down'), el('b', {}, text), el('span', { class: 'micro' }, name)));
+  return el('section', { class: 'panel mt5', 'aria-label': 'Downloads' }, el('h2', { class: 'h2s' }, 'Take it with you'), el('div', { class: 'dl mt3' }, links));
 }

@@ -11,7 +11,8 @@ const COLUMNS = [
 export function reading(record, page) {
   const parts = [el('h1', { class: 'verdict' }, sentence(page.sentence))];
   if (page.detail.length) parts.push(el('p', { class: 'lead mt3 detail' }, sentence(page.detail)));
-  parts.push(confidence(record, page), bars(record));
+  if (record.face.available || record.voice.available) parts.push(confidence(record, page)); // else there is nothing to be sure of
+  parts.push(bars(record));
   if (page.counted) parts.push(counted(record, page));
   return parts;
 }
@@ -42,7 +43,11 @@ function confidence(record, page) {
 // A table to a screen reader, aligned bars to the eye: the row is the comparison.
 function bars(record) {
   const readings = { face: record.face, voice: record.voice, both: { available: record.face.available || record.voice.available, reason: record.verdict.reason, probabilities: record.probabilities } };
-  const best = (reading) => LABELS.reduce((a, b) => (reading.probabilities[b] > reading.probabilities[a] ? b : a));
+  // The label whose number is the highest as it is shown; none where two share that number.
+  const best = ({ probabilities }) => {
+    const [first, second] = [...LABELS].sort((a, b) => probabilities[b] - probabilities[a]);
+    return two(probabilities[first]) === two(probabilities[second]) ? null : first;
+  };
   const tops = Object.fromEntries(COLUMNS.filter(([name]) => readings[name].available).map(([name]) => [name, best(readings[name])]));
   const head = el(
     'div',
@@ -108,7 +113,7 @@ function counted(record, page) {
     { class: `mscale${close ? ' two' : ''}` },
     start > 0.06 && at > 0.06 ? el('span', { style: { left: '0' } }, '0') : el('span'),
     el('span', { class: 'mid', style: { left: percent(start) } }, `${two(start)} start`),
-    el('span', { class: 'mid end', style: { left: percent(at) } }, el('b', {}, `${two(at)} ${label}`)),
+    el('span', { class: `${at > 0.88 ? 'before' : 'mid'} end`, style: { left: percent(at) } }, el('b', {}, `${two(at)} ${label}`)),
     el('span', { style: { left: '100%' } }, at < 0.86 ? '1' : ''),
   );
   return el(

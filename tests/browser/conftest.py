@@ -1,5 +1,6 @@
 """The real app in a process of its own, and pages of a real Chromium that must stay free of errors and outside requests."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -24,10 +25,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if "AVEMO_SERVER" in os.environ:
         yield os.environ["AVEMO_SERVER"]
         return
+    with running(tmp_path_factory.mktemp("server") / "app.log") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def running(log: Path) -> Iterator[str]:
+    """The app in a process of its own, at a free port, and stopped at the end; what it says goes to `log`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "app.log"
     with log.open("w") as out:
         app = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port), "--device", "cpu"],

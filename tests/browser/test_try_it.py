@@ -17,7 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from avemo_core.labels import LABELS
-from avemo_core.synthetic import write_clip, write_webcam
+from avemo_core.synthetic import Scene, write_clip, write_webcam
 from tests.browser.conftest import ROOT, watch
 
 EXAMPLES = ROOT / "static" / "examples"
@@ -148,6 +148,34 @@ def test_plot_and_strips_share_their_edges(read: Page) -> None:
     assert len(lefts) == 4
     assert max(lefts) - min(lefts) <= 1
     assert max(widths) - min(widths) <= 1
+
+
+def test_cells_without_a_face_stay_in_their_place(page: Page, tmp_path: Path) -> None:
+    leaves = write_clip(tmp_path / "leaves.mp4", "happiness", "happiness", seconds=4, fps=12, scene=Scene(away=(1.0, 3.0)))
+    upload(page, leaves)
+    ready(page)
+    strip = place(page, ".strip")
+    assert page.locator(".strip figure.skip").count() >= 2
+    for cell in page.locator(".strip figure:visible").all():
+        box = cell.bounding_box()
+        assert box
+        assert box["y"] == pytest.approx(strip["y"], abs=1)
+
+
+def test_two_labels_with_one_number_are_neither_of_them_strong(read: Page) -> None:
+    """The real page's own function, given the record with an even voice."""
+    strong = read.evaluate(
+        """async (id) => {
+          const { reading } = await import('/static/js/try_it_reading.js');
+          const { record, page } = await (await fetch(`/api/results/${id}`)).json();
+          for (const label of Object.keys(record.voice.probabilities)) record.voice.probabilities[label] = 1 / 7;
+          const box = document.createElement('div');
+          box.append(...reading(record, page));
+          return [box.querySelectorAll('.bar.heard.on').length, box.querySelectorAll('.bar.on').length];
+        }""",
+        re.search(r"result=([\w-]+)", read.url)[1],  # type: ignore[index]
+    )
+    assert strong == [0, 2]
 
 
 def test_playing_moves_the_cursor_until_it_is_paused(read: Page) -> None:

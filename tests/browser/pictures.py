@@ -1,0 +1,103 @@
+"""Takes the README's pictures from the running app, of generated people only: python -m tests.browser.pictures."""
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from avemo_core.synthetic import write_webcam
+from tests.browser.conftest import ROOT, running
+from tests.browser.install import find
+
+FOLDER = ROOT / "static" / "pictures"
+LARGEST = 400_000  # bytes; a README is loaded over slow lines too
+COLOURS = 256
+READINGS = 90  # about ten seconds of Live: the chart is full
+
+
+def main() -> int:
+    chromium = find()
+    if not chromium:
+        print("No Chromium was found; run python -m tests.browser.install once.", file=sys.stderr)
+        return 1
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running(Path(scratch) / "app.log") as address,
+        sync_playwright() as started,
+    ):
+        camera = Path(scratch) / "face.y4m", Path(scratch) / "voice.wav"
+        write_webcam(*camera, "happiness", seconds=6)
+        browser = started.chromium.launch(
+            executable_path=chromium,
+            args=[
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+                f"--use-file-for-fake-video-capture={camera[0]}",
+                f"--use-file-for-fake-audio-capture={camera[1]}",
+            ],
+        )
+        keep("try_it.png", try_it(browser, address, "light"))
+        keep("try_it_dark.png", try_it(browser, address, "dark"))
+        keep("live.png", live(browser, address))
+        browser.close()
+    return 0
+
+
+def open_page(browser: Browser, address: str, theme: str) -> Page:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.set_default_timeout(180_000)
+    page.goto(address)
+    return page
+
+
+def try_it(browser: Browser, address: str, theme: str) -> bytes:
+    """The reading of the first example, with the cursor in the middle of it."""
+    page = open_page(browser, address, theme)
+    page.locator('.ex[data-name="both_agree"]').click()
+    page.wait_for_selector('.tryit[data-state="result"]')
+    page.wait_for_selector(".plot .nsewdrag")
+    page.wait_for_function("document.querySelector('.tryit video').readyState >= 2")
+    box = page.locator(".plot").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.55, box["y"] + box["height"] / 2)
+    page.wait_for_function("document.querySelector('.tryit video').currentTime > 1")
+    page.evaluate("document.querySelector('.tryit video').controls = false; document.activeElement.blur()")
+    return shot(page)
+
+
+def live(browser: Browser, address: str) -> bytes:
+    """Live with its ten seconds filled by the drawn face."""
+    page = open_page(browser, f"{address}/live", "light")
+    page.wait_for_selector("[data-live][data-started]")
+    page.evaluate("window.readings = 0; addEventListener('avemo-reading', () => { readings += 1; })")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_function(f"readings >= {READINGS}")
+    return shot(page)
+
+
+def shot(page: Page) -> bytes:
+    page.mouse.move(0, 0)
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(500)  # pictures of evidence and the hover's end
+    picture = page.screenshot(full_page=True)
+    page.context.close()
+    return picture
+
+
+def keep(name: str, picture: bytes) -> None:
+    """Written with a palette, which flat pages hardly show, so that it stays small."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(FOLDER / name, optimize=True)
+    size = (FOLDER / name).stat().st_size
+    if size > LARGEST:
+        raise SystemExit(f"{name} has {size} bytes, more than {LARGEST}; take fewer colours or a smaller part of the page.")
+    print(f"{(FOLDER / name).relative_to(ROOT)}: {image.width} x {image.height}, {size // 1000} kB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
