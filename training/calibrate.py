@@ -77,7 +77,7 @@ def fit(model: AttentionCAM, rows: list[Row], pictures: ferplus.Faces) -> tuple[
     for logits, label in zip(still, dev.majority, strict=True):
         cases["face"].append(("ferplus", index(str(label)), logits, logits[None]))
     fitted = {condition: _condition(found) for condition, found in cases.items()}
-    return Calibration(**fitted), {condition: _measured(found) for condition, found in cases.items()}
+    return Calibration(**fitted), {name: _measured(found, fitted[name]) for name, found in cases.items()}
 
 
 def neutral_bias(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -119,10 +119,11 @@ def _condition(cases: list[Case]) -> Condition:
     return Condition(t, wt, bias, threshold=threshold(confidence, right), curve=curve(confidence, right))
 
 
-def _measured(cases: list[Case]) -> dict[str, dict[str, float]]:
+def _measured(cases: list[Case], fitted: Condition) -> dict[str, dict[str, float]]:
+    """Scores by corpus of what a visitor would be told: with the fitted bias, not of the bare logits."""
     out = {}
     for corpus in sorted({c for c, *_ in cases}):
-        own = [(t, int(whole.argmax())) for c, t, whole, _ in cases if c == corpus]
+        own = [(t, int(fitted.probabilities(whole).argmax())) for c, t, whole, _ in cases if c == corpus]
         recall = [np.mean([said == t for t, said in own if t == k]) for k in sorted({t for t, _ in own})]
         out[corpus] = {
             "n": len(own),

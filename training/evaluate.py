@@ -67,7 +67,7 @@ def clips(analyzer: Analyzer, rows: list[manifest.Row], modality: str) -> dict[s
 
 def pictures(analyzer: Analyzer, root: Path, split: str | None, strict: bool) -> dict[str, Any]:
     """Scores of FER+ pictures by majority of at least five votes, seven classes; every picture counts as a person."""
-    usages = [split] if split else ["Training", "PublicTest", "PrivateTest"]
+    usages = [split] if split else ["PublicTest", "PrivateTest"]  # Training only where it is asked for by name
     rows = ferplus.joined([ferplus.read(root, usage) for usage in usages])
     known = np.isin(rows.majority, LABELS)
     keep = known & (rows.agreed >= 5)

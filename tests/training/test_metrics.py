@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from avemo_core.calibration import Condition
 from training import calibrate, metrics
 
 
@@ -61,3 +62,12 @@ def test_neutral_goes_first_as_far_as_it_costs_no_recall():
     assert calibrate.neutral_bias(logits, truth) == pytest.approx(1.2)  # 1.3 would turn the smile to neutral
     assert calibrate.neutral_bias(logits[1:], truth[1:]) == 0  # nobody was neutral
     assert calibrate.neutral_bias(logits[:1], truth[:1]) == 0  # everybody was
+
+
+def test_dev_scores_are_of_what_is_told_not_of_the_bare_logits():
+    truly_neutral = ("acted", 0, lead(1, 0.5), lead(1, 0.5)[None])
+    smile = ("acted", 1, lead(1, 3.0), lead(1, 3.0)[None])
+    bonus = [1.0, *[0.0] * 6]
+    assert calibrate._measured([truly_neutral, smile], Condition())["acted"]["uar"] == 0.5
+    found = calibrate._measured([truly_neutral, smile], Condition(bias=bonus))
+    assert found == {"acted": {"n": 2, "accuracy": 1, "uar": 1}}
