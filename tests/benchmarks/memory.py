@@ -61,6 +61,8 @@ def _watch(
             for result in results:
                 client.delete(f"/api/results/{result}")  # the oldest are gone already: a visitor keeps eight
         points.append((done, held, *_resident(server)))
+        if done % PRINTED_EVERY == 0:
+            report.note(f"{done} clips: server {points[-1][2]:.0f} MB, workers {points[-1][3]:.0f} MB")
     return points, states
 
 
