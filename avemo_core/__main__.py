@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .labels import LABELS
+from . import table
 from .types import WINDOW_HOP_S, AvemoError, ClipResult
 
 SUFFIXES = {
@@ -63,20 +63,6 @@ def sentence(result: ClipResult) -> str:
     return f"{who[result.face.available, result.voice.available]} {verdict.label} (confidence {verdict.confidence:.2f})"
 
 
-def csv_rows(result: ClipResult) -> list[list[object]]:
-    """One row a window: path, start_s, end_s, then the probability of each label for both, face and voice."""
-    rows = []
-    for w, (start, end) in enumerate(zip(result.window_start_s, result.window_end_s, strict=True)):
-        row: list[object] = [str(result.clip.path), f"{start:.3f}", f"{end:.3f}"]
-        for reading in (result.both, result.face, result.voice):
-            row += [f"{p:.4f}" if reading.available else "" for p in reading.windows[w]]
-        rows.append(row)
-    return rows
-
-
-CSV_HEADER = ["path", "start_s", "end_s", *(f"{c}_{label}" for c in ("both", "face", "voice") for label in LABELS)]
-
-
 def analyze(args: argparse.Namespace) -> int:
     """Reads every file; a file that cannot be read is reported and the rest go on. 0: all read, 2: some not."""
     files = files_of(args.paths)
@@ -112,10 +98,10 @@ def analyze(args: argparse.Namespace) -> int:
             print(json.dumps(records[0] if one else records, ensure_ascii=False, indent=2))
     if args.csv:
         with args.csv.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(CSV_HEADER)
+            writer = csv.writer(file)
+            writer.writerow(table.HEADER)
             for result in results:
-                table.writerows(csv_rows(result))
+                writer.writerows(table.rows(result, str(result.clip.path)))
     return 2 if failed else 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from avemo_core.__main__ import CSV_HEADER, files_of, main
+from avemo_core.__main__ import files_of, main
 from avemo_core.labels import LABELS
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ def test_several_clips_give_sentences_and_a_table(clip_of, tmp_path):
     assert "no face in this clip, no sound in this clip" in said[1] and "feels" not in done.stdout
     with table.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    assert header == CSV_HEADER and len(header) == 3 + 3 * len(LABELS)
+    assert header == table.HEADER and len(header) == 3 + 3 * len(LABELS)
     voiced = [row for row in rows if row[0] == str(clips[0])]
     assert [float(row[1]) for row in voiced] == pytest.approx([0, 0.2, 0.4], abs=0.02) and len(rows) == len(voiced) + 1
     for row in voiced:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import table
 from ..explain import render
 from ..labels import LABELS, index
 from ..types import ClipResult, FaceTrack
@@ -63,19 +64,11 @@ def page_record(result: ClipResult) -> dict[str, Any]:
 
 
 def csv(result: ClipResult) -> str:
-    """One row per window: file, start, end in seconds, then seven probabilities from both, the face and the voice.
-
-    Cells of a modality that was not read are empty.
-    """
+    """The table of the reading, with the visitor's own file name."""
     out = io.StringIO()
-    table = tables.writer(out)
-    conditions = {"both": result.both, "face": result.face, "voice": result.voice}
-    table.writerow(["file", "start", "end", *(f"{name}_{label}" for name in conditions for label in LABELS)])
-    for i, (start, end) in enumerate(zip(result.window_start_s, result.window_end_s, strict=True)):
-        row = [result.clip.path.name, f"{start:.3f}", f"{end:.3f}"]
-        for reading in conditions.values():
-            row += [f"{p:.4f}" for p in reading.windows[i]] if reading.available else [""] * len(LABELS)
-        table.writerow(row)
+    writer = tables.writer(out)
+    writer.writerow(table.HEADER)
+    writer.writerows(table.rows(result, result.clip.path.name))
     return out.getvalue()
 
 
