@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torchaudio
 
+from .speech import can_be_voice
 from .types import MELS, SAMPLE_RATE, SOUND_HOP_S, Sound
 
 WINDOW = int(0.025 * SAMPLE_RATE)
@@ -101,4 +102,7 @@ def describe(wave: np.ndarray, start_s: float = 0.0) -> Sound:
     mel = log_mel(wave)
     level = level_db(wave)
     mfcc = (mel.T @ _dct().numpy()).T
-    return Sound(mel, mfcc.astype(np.float32), voice_activity(level), start_s, level)
+    voiced = voice_activity(level)
+    if not can_be_voice(wave, mel, voiced):
+        voiced = np.zeros_like(voiced)
+    return Sound(mel, mfcc.astype(np.float32), voiced, start_s, level)

@@ -68,6 +68,37 @@ def test_level_is_in_its_own_place():
     assert loud[0] in (49, 50) and loud[-1] in (54, 55)
 
 
+SECONDS = np.arange(64_000) / 16_000
+
+
+def tune() -> np.ndarray:
+    """A plucked scale of eight notes with seven overtones each."""
+    time = np.arange(8000) / 16_000
+    notes = [220 * 2 ** (step / 12) for step in (0, 2, 4, 5, 7, 9, 11, 12)]
+    return np.concatenate(
+        [0.2 * np.exp(-6 * time) * sum(np.sin(2 * np.pi * n * h * time) / h for h in range(1, 8)) for n in notes]
+    )
+
+
+@pytest.mark.parametrize(
+    "wave",
+    [
+        sine(1000, 4.0, 0.3) * (SECONDS % 1 < 0.4),
+        sine(440, 4.0, 0.3) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * SECONDS)),
+        0.3 * np.sin(2 * np.pi * np.cumsum(700 + 400 * np.sin(5 * SECONDS)) / 16_000) * (SECONDS % 1 < 0.6),
+        tune(),
+        RNG.normal(0, 0.3, 64_000) * np.exp(-25 * (SECONDS % 0.25)),
+        RNG.normal(0, 0.2, 64_000) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * SECONDS)) ** 2,
+        np.where(np.arange(64_000) % 2000 == 0, 0.9, 0.0),
+    ],
+    ids=["beeps", "throbbing tone", "siren", "tune", "drums", "waves of noise", "clicks"],
+)
+def test_what_rises_and_falls_like_speech_is_not_taken_for_a_voice(wave):
+    wave = wave.astype(np.float32)
+    assert sound.voice_activity(sound.level_db(wave)).any()  # its level alone would pass
+    assert not sound.describe(wave).voiced.any()
+
+
 @pytest.mark.parametrize(
     "wave",
     [
