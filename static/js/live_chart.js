@@ -2,7 +2,7 @@
 // nothing was read the drawing stays blank.
 
 export const SPAN_S = 10;
-const BREAK_MS = 600; // readings further apart than this are not joined
+const BREAK_MS = 1200; // readings further apart than this are not joined; a slow computer reads twice a second
 const DASHES = { solid: [], dash: [7, 4], dot: [2, 4], dashdot: [8, 4, 2, 4], longdash: [12, 5] };
 const APART = '<circle cx="5.4" cy="10" r="3.6"/><circle cx="14.6" cy="10" r="3.6"/>';
 const NAME_HEIGHT = 20; // pixels that a line's name takes

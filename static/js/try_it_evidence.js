@@ -62,7 +62,7 @@ function ribbon(page) {
   const spans = page.ribbon.map(({ start_s: from, end_s: to, label }) => {
     const share = (to - from) / page.duration_s;
     const text = label || 'no clear reading';
-    const room = share * 760;
+    const room = share * Math.min(760, innerWidth - (innerWidth > 620 ? 340 : 216)); // of the lane, which is not drawn yet
     return el(
       'li',
       { class: label ? `em-${label}` : 'unclear', style: { left: percent(from / page.duration_s), width: percent(share) }, title: `${text}, ${from.toFixed(1)} to ${to.toFixed(1)} s` },
