@@ -1,20 +1,23 @@
 """Takes the README's pictures from the running app, of generated people only: python -m tests.browser.pictures."""
 
 import io
+import re
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from avemo_core.synthetic import write_webcam
+from avemo_core.web import theme
 from tests.browser.conftest import ROOT, running
 from tests.browser.install import find
 
 FOLDER = ROOT / "static" / "pictures"
 LARGEST = 400_000  # bytes; a README is loaded over slow lines too
-COLOURS = 256
+FLAT = 96  # of 256 colours, those that the page itself has most of
 CHART_MS = 10_500  # Live shows the last ten seconds
 
 
@@ -91,12 +94,26 @@ def shot(page: Page) -> bytes:
     return picture
 
 
+def with_palette(image: Image.Image) -> Image.Image:
+    """The page's own colours as they are; the rest, faces and maps, in the colours that serve them best."""
+    colours, counts = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_counts=True)
+    styles = (ROOT / "static" / "css" / "tokens.css").read_text() + theme.emotions_css()
+    tones = {tuple(bytes.fromhex(tone)) for tone in re.findall(r"#([0-9A-Fa-f]{6})\b", styles)}
+    own = np.array([tuple(colour) in tones for colour in colours.tolist()])
+    often = np.argsort(-(counts + own * counts.max()))  # its own colours first
+    flat, rest = colours[often[:FLAT]], colours[often[FLAT:]]
+    mixed = Image.fromarray(rest[None]).quantize(256 - FLAT, Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*flat.ravel().tolist(), *mixed])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+
+
 def keep(name: str, picture: bytes) -> None:
     """Written in all its colours where that is small enough, else with a palette."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     image.save(FOLDER / name, optimize=True)
     if (FOLDER / name).stat().st_size > LARGEST:
-        image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(FOLDER / name, optimize=True)
+        with_palette(image).save(FOLDER / name, optimize=True)
     size = (FOLDER / name).stat().st_size
     if size > LARGEST:
         raise SystemExit(f"{name} has {size} bytes, more than {LARGEST}; show a smaller part of the page.")
