@@ -99,7 +99,6 @@ def frames(
         "every_s": every_s,
         "max_side": max_side,
         "start_s": clip.video.start_s,
-        "threads": min(4, os.cpu_count() or 1),
     }
     for message, payload in _stream(clip, request, progress, limits or Limits()):
         if message["kind"] == "end":

@@ -44,7 +44,8 @@ def condition_of(face: Reading, voice: Reading) -> str:
 
 
 def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Reading) -> Verdict:
-    """The most likely label with its confidence; abstains below the threshold, or where there is nothing to read."""
+    """The most likely label with its confidence; abstains below the threshold, where face and voice differ and the answer is
+    neither's, and where there is nothing to read."""
     top = np.sort(both.probabilities)[::-1]
     label = LABELS[int(both.probabilities.argmax())]
     used = calibration.of(condition_of(face, voice))
@@ -52,15 +53,23 @@ def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Readi
     if not (face.available or voice.available):
         return Verdict(label, confidence, True, f"{face.reason}, {voice.reason}", used.threshold, None)
     agreement = used.agreement(confidence)
-    if confidence >= used.threshold:
+    if confidence >= used.threshold and not _third(face, voice, both):
         return Verdict(label, confidence, False, None, used.threshold, agreement)
-    if conflict(calibration, face, voice) or _pull_apart(face, voice, confidence):
+    if _third(face, voice, both) or conflict(calibration, face, voice) or _pull_apart(face, voice, confidence):
         reason = "face and voice disagree"
     elif top[0] - top[1] < CLOSE:
         reason = "two emotions are close"
     else:
         reason = "no emotion stands out enough"
     return Verdict(label, confidence, True, reason, used.threshold, agreement)
+
+
+def _third(face: Reading, voice: Reading, both: Reading) -> bool:
+    """Face and voice differ, and together they come out at a label that neither has: nobody said that."""
+    if not (face.available and voice.available):
+        return False
+    alone = {int(face.probabilities.argmax()), int(voice.probabilities.argmax())}
+    return len(alone) == 2 and int(both.probabilities.argmax()) not in alone
 
 
 def _pull_apart(face: Reading, voice: Reading, confidence: float) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from avemo_core import timeline
+from avemo_core import synthetic, timeline
 from avemo_core.analyzer import Analyzer
 from avemo_core.labels import LABELS
+from avemo_core.synthetic import PEOPLE
 from avemo_core.types import AvemoError, Cancelled, MediaError
 from tests import media_files
 
@@ -262,8 +263,7 @@ def test_a_window_of_a_stream_reads_what_is_there(analyzer, results):
     track = result.faces[0]
     maps = analyzer.embed(track.crops[:20])
     assert maps.shape[0] == 20 and maps.shape[2:] == (6, 6)
-    rng = np.random.default_rng(0)
-    speech = np.where(np.arange(32_000) % 12_000 < 8000, rng.normal(0, 0.1, 32_000), 0).astype(np.float32)
+    speech = synthetic.speak("happiness", 2.0, PEOPLE["mara"], 3)
     times = track.times_s[:20]
     both = analyzer.read_window(maps, times, speech, 0.0, 0.0, 2.0)
     assert all(p.shape == (7,) and p.sum() == pytest.approx(1) for p in both.values())

@@ -64,14 +64,14 @@ def test_one_clip_gives_an_object_and_silence_is_a_reading(clip_of):
 
 
 def test_several_clips_give_sentences_and_a_table(clip_of, tmp_path):
-    table = tmp_path / "readings.csv"
+    written = tmp_path / "readings.csv"
     clips = [clip_of("voice.wav"), clip_of("black.mp4")]
-    done = run("analyze", *clips, "--csv", table, "--device", "cpu", "--every", 0.2)
+    done = run("analyze", *clips, "--csv", written, "--device", "cpu", "--every", 0.2)
     assert done.returncode == 0
     said = done.stdout.splitlines()
     assert len(said) == 2 and said[0].startswith(f"{clips[0]}: ")
     assert "no face in this clip, no sound in this clip" in said[1] and "feels" not in done.stdout
-    with table.open(newline="", encoding="utf-8") as file:
+    with written.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == table.HEADER and len(header) == 3 + 3 * len(LABELS)
     voiced = [row for row in rows if row[0] == str(clips[0])]

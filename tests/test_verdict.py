@@ -97,3 +97,9 @@ def test_each_reason_to_abstain(face, voice, both, reason):
 def test_the_threshold_is_that_of_what_is_there(face, voice, threshold):
     said = decided(face, voice, {"fear": 0.57})
     assert said.threshold == threshold and said.abstained is (threshold > 0.57)
+
+
+def test_a_label_that_neither_face_nor_voice_has_is_no_answer():
+    found = decided({"surprise": 0.84}, {"happiness": 0.76}, {"anger": 0.68})
+    assert found.abstained and found.reason == "face and voice disagree"
+    assert not decided({"surprise": 0.84}, {"anger": 0.76}, {"anger": 0.68}).abstained

@@ -151,10 +151,14 @@ def frame_time(frame: Any, stream: Any) -> float | None:
     return seconds(frame.pts if frame.pts is not None else frame.dts, base) if base else None
 
 
-def guard(context: Any, limits: dict[str, Any], threads: int) -> None:
-    """Set what a decoder may allocate before it opens."""
-    context.thread_count = threads
-    context.thread_type = "AUTO" if threads > 1 else "NONE"
+def guard(context: Any, limits: dict[str, Any]) -> None:
+    """Set what a decoder may allocate before it opens.
+
+    One thread: a decoder freed in the middle of a clip joins its threads while Python is locked, and a thread that needs
+    Python at that moment waits for ever.
+    """
+    context.thread_count = 1
+    context.thread_type = "NONE"
     context.options = {"max_pixels": str(limits["max_pixels"])}
 
 

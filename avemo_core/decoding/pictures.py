@@ -142,7 +142,7 @@ def send_frames(request: dict[str, Any], channel: Channel) -> list[str]:
         stream = pick(container)[0]
         if stream is None:
             raise Refusal(f"This file no longer holds the picture it held before; {AGAIN}.")
-        guard(stream.codec_context, request["limits"], threads=request["threads"])
+        guard(stream.codec_context, request["limits"])
         batch: Any = None
         times: list[float] = []
         for image, at in sampled(container, stream, request, channel, damage):

@@ -179,7 +179,7 @@ def first_frame(track: Track, packet: Any, limits: dict[str, Any]) -> None:
 
     context = track.stream.codec_context
     if not track.fed:
-        guard(context, limits, threads=1)
+        guard(context, limits)
     if track.fed > 400 and packet.size:  # a dozen seconds in which nothing decodes
         return
     track.fed += 1

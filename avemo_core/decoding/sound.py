@@ -97,7 +97,7 @@ def readable_sound(request: dict[str, Any], head: bytes, channel: Channel) -> in
                 raise Refusal(f"This file no longer holds the sound it held before; {AGAIN}.")
             if len(sounds) == 1:
                 return 0
-            guard(sounds[number].codec_context, request["limits"], threads=1)
+            guard(sounds[number].codec_context, request["limits"])
             if next(decoded(container, sounds[number], [0], channel), None) is not None:
                 wanted -= 1
         if wanted < 0:
@@ -128,7 +128,7 @@ def send_sound(request: dict[str, Any], channel: Channel) -> list[str]:
     number = readable_sound(request, head, channel)
     with open_media(request["path"], head) as container:
         stream = pick(container)[1][number]
-        guard(stream.codec_context, request["limits"], threads=1)
+        guard(stream.codec_context, request["limits"])
         for wave in waves(container, stream, request, channel, notes):
             pending.append(wave)
             waiting += len(wave)

@@ -23,7 +23,7 @@ class Example:
     teaches: str
     seconds: float
     face: str = "neutral"
-    voice: str = "neutral"
+    voice: str | None = "neutral"
     person: str | tuple[str, ...] = "mara"
     seed: int = 0
     size: tuple[int, int] = (360, 360)
@@ -48,12 +48,12 @@ EXAMPLES = (
     Example(
         "they_disagree.mp4",
         "They disagree",
-        "The face smiles while the voice is angry: look at each on its own.",
+        "The face smiles while the voice is afraid: look at each on its own.",
         4.6,
         "happiness",
-        "anger",
-        "ivan",
-        5,
+        "fear",
+        "amara",
+        3,
     ),
     Example(
         "quiet_low_light.mp4",
@@ -78,13 +78,13 @@ EXAMPLES = (
         (560, 320),
     ),
     Example(
-        "surprise.mp4",
-        "Surprise",
-        "Raised brows, wide eyes, a dropped jaw, and a voice that rises.",
+        "face_only.mp4",
+        "Face only",
+        "No sound at all: raised brows, wide eyes and a dropped jaw are read alone.",
         4.4,
         "surprise",
-        "surprise",
-        "amara",
+        None,
+        "ivan",
         4,
     ),
     Example(
