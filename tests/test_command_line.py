@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from avemo_core import table
 from avemo_core.__main__ import files_of, main
 from avemo_core.labels import LABELS
 
