@@ -1,7 +1,7 @@
 """One way from a file to a reading: decode, find faces, describe sound, cut windows, run the model, calibrate, decide."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import baseline as personal_baseline
 from . import faces, media, presence, sound, timeline
-from .calibration import CONDITIONS
+from .baseline import Baseline
+from .calibration import CONDITIONS, Calibration
 from .checkpoint import Checkpoint, load
-from .labels import K
 from .model.attention_cam import AttentionCAM, Output
-from .model.branches.mel_cnn import shrink_mask
+from .model.branches.mel_cnn import STRIDE, shrink_mask
 from .types import (
     FACE_STEP_S,
     MELS,
@@ -29,6 +30,7 @@ from .types import (
     FaceTrack,
     Reading,
     Sound,
+    Trace,
 )
 from .verdict import condition_of, conflict, shares, verdict
 
@@ -37,7 +39,6 @@ Progress = Callable[[str, float, float], None]
 MAX_SIDE = 960  # pixels: larger frames are shrunk while decoding
 GROUP = 24  # windows at once, so that a long clip needs little memory
 LONG_S = 300.0  # clips longer than this are sampled at half the rate
-FACE_CELLS = timeline.FACE_INPUT // 8  # cells of the face map, each way
 SHORTEST_STEP_S = 0.05  # from one window to the next; a finer grid only costs time
 
 
@@ -46,6 +47,8 @@ class _Sums:
     """What the model said over the windows so far, and its evidence on the clip's own time axis."""
 
     logits: dict[str, list[np.ndarray]] = field(default_factory=lambda: {c: [] for c in CONDITIONS})
+    tokens: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"face": [], "voice": []})  # each alone
+    usual: np.ndarray | float = 0.0  # [K] what a personal baseline takes off the clip's logits
     face_evidence: np.ndarray | None = None
     voice_evidence: np.ndarray | None = None
 
@@ -76,6 +79,7 @@ class Analyzer:
         person: int | None = None,
         progress: Progress | None = None,
         limits: "media.Limits | None" = None,
+        baseline: "Baseline | Sequence[str | Path] | None" = None,
     ) -> ClipResult:
         """The reading of one clip.
 
@@ -85,6 +89,7 @@ class Analyzer:
             person: track_id of the face to read; the largest where none is given.
             progress: called with (stage, done, total); may raise types.Cancelled.
             limits: of size, length, time and memory; media.Limits() where none are given.
+            baseline: what is known of the person from `learn`, or clips of them to learn it from.
 
         Raises:
             MediaError: the file cannot be read or is over a limit.
@@ -96,6 +101,8 @@ class Analyzer:
                 f"choose one of at least {SHORTEST_STEP_S} s, such as {WINDOW_HOP_S}."
             )
         limits = limits or media.Limits()
+        if baseline is not None and not isinstance(baseline, Baseline):
+            baseline = self.learn(baseline, limits=limits)
         say = progress or (lambda stage, done, total: None)
         timings: dict[str, float] = {}
         notes: list[str] = []  # what decoding found on the way
@@ -108,9 +115,41 @@ class Analyzer:
         with _timed(timings, "sound"):
             heard = self._sound(clip, limits, say, notes)
         with _timed(timings, "model"):
-            result = self.read(clip, tracks, heard, every, person, say)
+            result = self.read(clip, tracks, heard, every, person, say, baseline)
         warnings = tuple(dict.fromkeys((*result.warnings, *notes)))
         return replace(result, warnings=warnings, timings=timings | {"total": sum(timings.values())})
+
+    def learn(
+        self,
+        clips: "Sequence[str | Path | ClipResult]",
+        neutral: bool = False,
+        progress: Progress | None = None,
+        limits: "media.Limits | None" = None,
+    ) -> Baseline:
+        """How one person's face and voice usually are, from a few clips of them: unlabelled, or known to be neutral.
+
+        Args:
+            clips: paths, or readings made without a baseline, of one person each.
+            neutral: the person expresses nothing in them.
+            progress: called with ("baseline", done, total).
+
+        Raises:
+            AvemoError: no clip is given, or none of them holds a face or speech.
+            MediaError: a clip cannot be read.
+        """
+        if not clips:
+            raise AvemoError("A personal baseline needs at least one clip of the person: found none.")
+        say = progress or (lambda stage, done, total: None)
+        traces = []
+        for done, clip in enumerate(clips):
+            say("baseline", done, len(clips))
+            traces.append((clip if isinstance(clip, ClipResult) else self.analyze(clip, limits=limits)).traces)
+        say("baseline", len(clips), len(clips))
+        if not any(traces):
+            raise AvemoError(
+                f"No face and no speech in the {len(clips)} clips given as a baseline; choose clips that show the person."
+            )
+        return personal_baseline.learn(self.model.head, traces, neutral)
 
     def _faces(self, clip: Clip, limits: "media.Limits", say: Progress, notes: list[str]) -> tuple[FaceTrack, ...]:
         if clip.video is None:
@@ -146,20 +185,22 @@ class Analyzer:
         every: float = WINDOW_HOP_S,
         person: int | None = None,
         progress: Progress | None = None,
+        baseline: Baseline | None = None,
     ) -> ClipResult:
         """The reading of faces and sound that are already found: what `analyze` does after decoding."""
         say = progress or (lambda stage, done, total: None)
         track = presence.choose(tracks, person)
         starts, ends = timeline.grid(clip.duration_s, every)
         weights, reasons = presence.weights(clip, track, heard, starts, ends)
-        sums = self._windows(track, heard, starts, ends, weights, say)
-        prior = self.calibration.both.probabilities(self.model.head.bias.detach().float().cpu().numpy())
-        face = self._reading("face", sums, weights, reasons, prior)
-        voice = self._reading("voice", sums, weights, reasons, prior)
-        both = self._both(sums, weights, face, voice, prior)
+        sums = self._windows(track, heard, starts, ends, weights, baseline, say)
+        calibration = self.calibration if baseline is None else self.calibration.with_baseline()
+        prior = calibration.both.probabilities(self.model.head.bias.detach().float().cpu().numpy())
+        face = self._reading("face", calibration, sums, weights, reasons, prior)
+        voice = self._reading("voice", calibration, sums, weights, reasons, prior)
+        both = self._both(calibration, sums, weights, face, voice, prior)
         return ClipResult(
             clip=clip,
-            verdict=verdict(self.calibration, face, voice, both),
+            verdict=verdict(calibration, face, voice, both),
             face=face,
             voice=voice,
             both=both,
@@ -169,12 +210,28 @@ class Analyzer:
             person=None if track is None else track.track_id,
             sound=heard,
             shares=shares(prior, face, voice, both),
-            conflict=conflict(self.calibration, face, voice),
+            conflict=conflict(calibration, face, voice),
             warnings=clip.warnings + presence.warnings(tracks, track),
             model_id=self.model_id,
             evidence=self._explanation(track, heard, sums),
             timings={},
+            traces=self._traces(sums, weights, face, voice, track, heard),
+            baseline=None if baseline is None else baseline.summary(),
         )
+
+    @staticmethod
+    def _traces(sums: _Sums, weights, face: Reading, voice: Reading, track, heard) -> dict[str, Trace]:
+        """What each modality says of the person, over the windows that count for it."""
+        seconds = {
+            "face": 0.0 if track is None else float(track.present.sum()) * FACE_STEP_S,
+            "voice": 0.0 if heard is None else float(heard.voiced.sum()) * SOUND_HOP_S,
+        }
+        return {
+            one.condition: Trace(presence.normed(weights[one.condition]) @ np.concatenate(sums.tokens[one.condition]),
+                                 seconds[one.condition])
+            for one in (face, voice)
+            if one.available
+        }  # fmt: skip
 
     # --- the model over windows --------------------------------------------------------------------------------------
 
@@ -185,6 +242,7 @@ class Analyzer:
         starts: np.ndarray,
         ends: np.ndarray,
         weights: dict[str, np.ndarray],
+        baseline: Baseline | None,
         say: Progress,
     ) -> _Sums:
         sums = _Sums()
@@ -193,14 +251,13 @@ class Analyzer:
         for first in range(0, len(starts), GROUP):
             say("model", first, len(starts))
             part = slice(first, min(first + GROUP, len(starts)))
-            self._group(
-                sums, track, greys, heard, starts[part], ends[part], {c: w[part] for c, w in weights.items()}, share[part]
-            )
+            own = {c: w[part] for c, w in weights.items()}
+            self._group(sums, track, greys, heard, starts[part], ends[part], own, share[part], baseline)
         say("model", len(starts), len(starts))
         return sums
 
     @torch.inference_mode()
-    def _group(self, sums, track, greys, heard, starts, ends, weights, share) -> None:
+    def _group(self, sums, track, greys, heard, starts, ends, weights, share, baseline) -> None:
         """Runs the branches once over a group of windows, and the fusion in each condition."""
         windows = timeline.windows(None, heard, starts, ends)
         rows = [
@@ -226,22 +283,26 @@ class Analyzer:
         mel, valid = self._tensor(windows.log_mel), self._tensor(windows.sound_valid)
         with self._precision():
             spoken = self.model.embed_voice(mel, valid).float()
-        clock = self._tensor(np.tile(np.arange(0, columns, 4) * SOUND_HOP_S, (len(starts), 1)))
-        inputs = (seen, self._tensor(times), self._tensor(present), spoken, clock, shrink_mask(valid, 4))
+        clock = self._tensor(np.tile(np.arange(0, columns, STRIDE) * SOUND_HOP_S, (len(starts), 1)))
+        inputs = (seen, self._tensor(times), self._tensor(present), spoken, clock, shrink_mask(valid, STRIDE))
         available = {c: weights[c] >= presence.SHARE_NEEDED for c in ("face", "voice")}
         counts = {
             "face": np.stack((available["face"], np.zeros_like(available["face"])), 1),
             "voice": np.stack((np.zeros_like(available["voice"]), available["voice"]), 1),
             "both": np.stack((available["face"], available["voice"]), 1),
         }
+        personal = None if baseline is None else baseline.personal(len(starts), self.device)
         for condition, count in counts.items():
-            if condition != "both" and not count.any():
-                sums.logits[condition].append(np.tile(self.model.head.bias.float().cpu().numpy(), (len(starts), 1)))
-                continue
-            out = self.model.fuse(*inputs, available=self._tensor(count), maps=condition == "both")
+            maps = condition == "both"
+            out = self.model.fuse(*inputs, available=self._tensor(count), maps=maps, personal=personal)
             sums.logits[condition].append(out.logits.float().cpu().numpy())
-            if condition == "both":
-                self._add_evidence(sums, out, track, heard, rows, windows, share)
+            if not maps:
+                token = out.face_token if condition == "face" else out.voice_token
+                sums.tokens[condition].append(token.float().cpu().numpy())
+                continue
+            self._add_evidence(sums, out, track, heard, rows, windows, share)
+            if out.usual is not None:
+                sums.usual = sums.usual + share @ out.usual.float().cpu().numpy()
 
     @staticmethod
     def _add_evidence(sums: _Sums, out: Output, track, heard, rows, windows, weight: np.ndarray) -> None:
@@ -249,20 +310,20 @@ class Analyzer:
         if track is not None:
             evidence = out.face_evidence.float().cpu().numpy()  # type: ignore[union-attr]
             if sums.face_evidence is None:
-                sums.face_evidence = np.zeros((K, len(track.times_s), FACE_CELLS, FACE_CELLS), np.float32)
+                sums.face_evidence = np.zeros((evidence.shape[1], len(track.times_s), *evidence.shape[3:]), np.float32)
             for w, chosen in enumerate(rows):
                 if len(chosen):
                     sums.face_evidence[:, chosen] += weight[w] * evidence[w, :, : len(chosen)]
         if heard is not None:
             evidence = out.voice_evidence.float().cpu().numpy()  # type: ignore[union-attr]
             if sums.voice_evidence is None:
-                sums.voice_evidence = np.zeros((K, evidence.shape[2], heard.log_mel.shape[1]), np.float32)
+                sums.voice_evidence = np.zeros((*evidence.shape[1:3], heard.log_mel.shape[1]), np.float32)
             for w in range(len(windows.start_s)):
                 place, columns = timeline.sound_columns(heard, windows.start_s[w], windows.end_s[w])
                 if not len(columns):
                     continue
-                # one column of the branch covers four of the spectrogram: it is spread over those that exist
-                coarse = np.arange(place, place + len(columns)) // 4
+                # one column of the branch covers eight of the spectrogram: it is spread over those that exist
+                coarse = np.arange(place, place + len(columns)) // STRIDE
                 share = 1 / np.bincount(coarse, minlength=evidence.shape[3])[coarse]
                 sums.voice_evidence[:, :, columns] += weight[w] * evidence[w][:, :, coarse] * share
 
@@ -284,24 +345,24 @@ class Analyzer:
 
     # --- readings ----------------------------------------------------------------------------------------------------
 
-    def _reading(self, condition: str, sums: _Sums, weights, reasons, prior: np.ndarray) -> Reading:
+    def _reading(self, condition: str, calibration: Calibration, sums: _Sums, weights, reasons, prior: np.ndarray) -> Reading:
         logits = np.concatenate(sums.logits[condition])
         reason = reasons[condition]
         if reason is not None:
             return Reading(condition, prior, np.tile(prior, (len(logits), 1)), False, reason)
-        calibrated = self.calibration.of(condition)
+        calibrated = calibration.of(condition)
         windows = calibrated.probabilities(logits, windows=True)
         windows[weights[condition] < presence.SHARE_NEEDED] = prior
         clip = presence.normed(weights[condition]) @ logits
         return Reading(condition, calibrated.probabilities(clip), windows, True)
 
-    def _both(self, sums: _Sums, weights, face: Reading, voice: Reading, prior: np.ndarray) -> Reading:
+    def _both(self, calibration: Calibration, sums: _Sums, weights, face: Reading, voice: Reading, prior: np.ndarray) -> Reading:
         logits = np.concatenate(sums.logits["both"])
         if not (face.available or voice.available):
             reason = f"{face.reason}, {voice.reason}"
             return Reading("both", prior, np.tile(prior, (len(logits), 1)), False, reason)
-        clip_calibration = self.calibration.of(condition_of(face, voice))
-        windows = self.calibration.both.probabilities(logits, windows=True)
+        clip_calibration = calibration.of(condition_of(face, voice))
+        windows = calibration.both.probabilities(logits, windows=True)
         seen = face.available & (weights["face"] >= presence.SHARE_NEEDED)
         spoken = voice.available & (weights["voice"] >= presence.SHARE_NEEDED)
         windows[seen & ~spoken] = face.windows[seen & ~spoken]
@@ -315,7 +376,7 @@ class Analyzer:
         return Explanation(
             method="cam",
             model_id=self.model_id,
-            bias=self.model.head.bias.detach().float().cpu().numpy(),
+            bias=self.model.head.bias.detach().float().cpu().numpy() + sums.usual,
             face=sums.face_evidence,
             face_times_s=none if track is None else track.times_s,
             voice=sums.voice_evidence,
@@ -359,14 +420,14 @@ class Analyzer:
         valid = self._tensor(cut.sound_valid)
         with self._precision():
             spoken = self.model.embed_voice(self._tensor(cut.log_mel), valid).float()
-        clock = self._tensor(np.arange(0, valid.shape[1], 4)[None] * SOUND_HOP_S)
+        clock = self._tensor(np.arange(0, valid.shape[1], STRIDE)[None] * SOUND_HOP_S)
         inputs = (
             seen,
             self._tensor(times),
             torch.ones(seen.shape[:2], device=self.device),
             spoken,
             clock,
-            shrink_mask(valid, 4),
+            shrink_mask(valid, STRIDE),
         )
 
         def run(condition: str, face: bool, voice: bool) -> np.ndarray:

@@ -4,12 +4,10 @@ One temperature and one small bias a condition (face, voice, both), fitted on pe
 (Guo et al. 2017). Windows hold less than a clip and have a temperature of their own.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-
-from .labels import K
 
 CONDITIONS = ("face", "voice", "both")
 FEWEST = 20  # dev clips near a confidence before a frequency is quoted for it
@@ -21,7 +19,7 @@ class Condition:
 
     temperature: float = 1.0
     window_temperature: float = 1.0
-    bias: list[float] = field(default_factory=lambda: [0.0] * K)
+    bias: list[float] = field(default_factory=lambda: [0.0])  # one for all labels, or one for each
     threshold: float = 0.5
     curve: list[list[float]] = field(default_factory=list)
 
@@ -42,9 +40,12 @@ class Condition:
 
 @dataclass(frozen=True)
 class Calibration:
+    """The three conditions; `personal` holds those for a person whose baseline is known, where they were fitted."""
+
     face: Condition = field(default_factory=Condition)
     voice: Condition = field(default_factory=Condition)
     both: Condition = field(default_factory=Condition)
+    personal: dict[str, Condition] = field(default_factory=dict)
 
     def of(self, condition: str) -> Condition:
         """The calibration of face, voice or both."""
@@ -52,9 +53,14 @@ class Calibration:
             raise ValueError(f"Unknown condition {condition!r}; choose one of {', '.join(CONDITIONS)}.")
         return getattr(self, condition)
 
+    def with_baseline(self) -> "Calibration":
+        """The calibration of readings against a person's own baseline."""
+        return replace(self, **self.personal)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Calibration":
-        return cls(**{name: Condition(**record[name]) for name in CONDITIONS})
+        personal = {name: Condition(**found) for name, found in record["personal"].items()}
+        return cls(**{name: Condition(**record[name]) for name in CONDITIONS}, personal=personal)

@@ -31,8 +31,8 @@ SYSTEMS: dict[str, System] = {
         settings={
             "classes": 7,
             "face_widths": [32, 64, 128, 256],
-            "face_blocks": [1, 2, 2],
-            "voice_widths": [24, 48, 96, 160],
+            "face_blocks": [1, 1, 2],
+            "voice_widths": [24, 48, 96, 128],
             "voice_blocks": [1, 1, 1],
             "width": 128,
         },

@@ -22,10 +22,12 @@ def grid(duration_s: float, every_s: float = WINDOW_HOP_S) -> tuple[np.ndarray, 
 
 
 def grey(crops: np.ndarray) -> np.ndarray:
-    """Colour crops uint8 [n,S,S,3] -> grey uint8 [n,48,48], as the face branch reads them."""
+    """Colour crops uint8 [n,S,S,3] -> grey uint8 [n,48,48], as the face branch reads them; such ones stay as they are."""
     import torch
     import torch.nn.functional as F
 
+    if crops.ndim == 3:
+        return crops
     if not len(crops):
         return np.zeros((0, FACE_INPUT, FACE_INPUT), np.uint8)
     weights = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma

@@ -137,12 +137,20 @@ class Explanation:
 
     method: str
     model_id: str
-    bias: np.ndarray  # [7] logits
+    bias: np.ndarray  # [7] logits, with what a personal baseline takes off
     face: np.ndarray | None  # [7,N,h,w] over the aligned crops of the person read
     face_times_s: np.ndarray  # [N]
     voice: np.ndarray | None  # [7,F,T] groups of mel bands from low to high, columns of Sound.log_mel
     voice_times_s: np.ndarray  # [T] centres of those columns
     voice_edges_hz: np.ndarray  # [F+1] of the groups
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one clip says of its person in one modality: the model's mean token, and the seconds that it rests on."""
+
+    token: np.ndarray  # [D]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -165,6 +173,8 @@ class ClipResult:
     model_id: str
     evidence: Explanation
     timings: dict[str, float]  # seconds by stage
+    traces: dict[str, Trace] = field(default_factory=dict)  # of face and voice where read: a personal baseline's material
+    baseline: dict[str, float] | None = None  # clips, and seconds of face and voice, that the person was known by
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain values: what the command line prints and the page downloads."""
@@ -202,6 +212,7 @@ class ClipResult:
             "shares": self.shares,
             "conflict": self.conflict,
             "warnings": list(self.warnings),
+            "baseline": self.baseline,
             "model_id": self.model_id,
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
         }

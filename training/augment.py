@@ -54,29 +54,38 @@ def faces(crops: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(hole, uniform(0, 1)[:, None, None, None], lit).clamp(0, 1)
 
 
-def mixup(inputs: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Convex mixtures of pairs and of their soft labels (Zhang et al. 2018); one Beta(alpha, alpha) draw a batch."""
+def mixup(
+    inputs: Tensor, targets: Tensor, alpha: float, generator: torch.Generator, within: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Convex mixtures of pairs and of their soft labels (Zhang et al. 2018); one Beta(alpha, alpha) draw a batch.
+
+    Partners come from the same run of `within` rows (one person's) where that is given.
+    """
     # Beta from two gamma draws, so that the seeded generator decides
     draws = torch._standard_gamma(torch.full((2,), alpha), generator=generator)
     share = float(draws[0] / draws.sum().clamp(min=1e-8))
-    order = torch.randperm(len(inputs), generator=generator)
+    within = within or len(inputs)
+    order = torch.rand(len(inputs) // within, within, generator=generator).argsort(1)
+    order = (order + torch.arange(0, len(inputs), within)[:, None]).flatten()
     return share * inputs + (1 - share) * inputs[order], share * targets + (1 - share) * targets[order]
 
 
-def voices(mel: Tensor, generator: torch.Generator) -> Tensor:
+def voices(mel: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
     """Log-mel [B,1,M,L] -> the same voice elsewhere: other tempo, throat, room tone and microphone.
 
     Frequency is stretched about the lowest band (vocal-tract length; one time in seven far up, towards a child's), time
     by up to a fifth, then noise is added in power, a smooth equaliser laid over, and SpecAugment blanks bands and moments.
+    Throat and microphone are alike in each run of `takes` windows: they are one person's.
     """
     batch, _, bands, columns = mel.shape
 
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(batch, generator=generator) * (high - low) + low
+    def uniform(low: float, high: float, alike: int = 1) -> Tensor:
+        drawn = torch.rand(batch // alike, generator=generator) * (high - low) + low
+        return drawn.repeat_interleave(alike)
 
     quiet, peak = mel.amin((2, 3), keepdim=True), mel.amax((2, 3), keepdim=True)
-    throat = uniform(0.9, 1.12)
-    throat = torch.where(uniform(0, 1) < 0.15, uniform(1.1, 1.3), throat)
+    throat = uniform(0.9, 1.12, takes)
+    throat = torch.where(uniform(0, 1, takes) < 0.15, uniform(1.1, 1.3, takes), throat) * uniform(0.98, 1.02)
     tempo = uniform(0.85, 1.18)
     matrix = torch.zeros(batch, 2, 3)
     matrix[:, 0, 0], matrix[:, 0, 2] = tempo, tempo - 1  # the first column stays in place
@@ -91,7 +100,7 @@ def voices(mel: Tensor, generator: torch.Generator) -> Tensor:
     moved = torch.where(noisy, torch.logaddexp(moved, noise), moved)
 
     place = torch.linspace(0, math.pi, bands)[None, :]
-    curve = torch.stack([uniform(-1, 1)[:, None] * torch.cos(place * order) for order in (1, 2, 3)]).sum(0)
+    curve = torch.stack([uniform(-1, 1, takes)[:, None] * torch.cos(place * order) for order in (1, 2, 3)]).sum(0)
     moved = moved + curve[:, None, :, None] * 0.5  # about 3 dB
 
     for axis, most, many in ((2, 10, 1), (3, 20, 2)):

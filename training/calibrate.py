@@ -1,25 +1,75 @@
 """Last stage: temperatures, abstention thresholds and the reliability curve of each condition, on dev people only."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from rich.progress import track as progress_bar
 from scipy.optimize import minimize_scalar
 
-from avemo_core import Analyzer, calibration
+from avemo_core import Analyzer, calibration, types
+from avemo_core.baseline import Baseline
 from avemo_core.calibration import Calibration, Condition
 from avemo_core.checkpoint import Checkpoint
-from avemo_core.labels import LABELS, K, index
+from avemo_core.labels import LABELS
 from avemo_core.model.attention_cam import AttentionCAM
+from avemo_core.types import ClipResult, FaceTrack, Sound
 
 from . import joint
 from .corpora import ferplus
 from .corpora.manifest import Row
 
-Case = tuple[str, int, np.ndarray, np.ndarray]  # corpus, truth, logits [7] of the clip, [W,7] of its windows
-
 WANTED = 0.75  # share right among the answered clips at the threshold, where coverage allows
 COVERAGE = 0.60  # at least this share of dev clips is answered
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of a corpus with its features: what a cross-validation reads again and again."""
+
+    row: Row
+    truth: int
+    sound: Sound
+    track: FaceTrack | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip under one condition: logits [K] of the clip and [W,K] of its windows, up to a constant."""
+
+    corpus: str
+    truth: int
+    clip: np.ndarray
+    windows: np.ndarray
+
+
+def reader(model: AttentionCAM, fitted: Calibration = Calibration()) -> Analyzer:
+    """The model as everyone reads clips with it."""
+    return Analyzer(Checkpoint(model.eval(), "in training", fitted, {}), device="cpu")
+
+
+def read(analyzer: Analyzer, clip: Clip, baseline: Baseline | None = None) -> ClipResult:
+    """A clip's reading from its features: what analyze() gives for its file."""
+    heard, track = clip.sound, clip.track
+    length = heard.start_s + heard.log_mel.shape[1] * types.SOUND_HOP_S
+    video = None
+    if track is not None:
+        length = max(length, float(track.times_s[-1]) + types.FACE_STEP_S)
+        video = types.VideoStream("features", 0, 0, 1 / types.FACE_STEP_S)
+    audio = (types.AudioStream("features", types.SAMPLE_RATE, 1),)
+    found = types.Clip(clip.row.path.name, clip.row.path, length, "features", video, audio)
+    return analyzer.read(found, () if track is None else (track,), heard, baseline=baseline)
+
+
+def by_person(clips: Sequence[Clip]) -> dict[str, list[int]]:
+    """Places in `clips` of each speaker."""
+    out: dict[str, list[int]] = defaultdict(list)
+    for n, clip in enumerate(clips):
+        out[clip.row.speaker].append(n)
+    return out
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> float:
@@ -38,7 +88,7 @@ def threshold(confidence: np.ndarray, right: np.ndarray) -> float:
     answered = np.arange(1, len(order) + 1)
     accuracy = np.cumsum(right[order]) / answered
     good = np.flatnonzero((accuracy >= WANTED) | (answered <= COVERAGE * len(order)))
-    return float(np.clip(confidence[order][good[-1]], 0.30, 0.70))
+    return float(np.clip(confidence[order][good[-1] if len(good) else 0], 0.30, 0.70))
 
 
 def curve(confidence: np.ndarray, right: np.ndarray) -> list[list[float]]:
@@ -56,28 +106,48 @@ def curve(confidence: np.ndarray, right: np.ndarray) -> list[list[float]]:
     return out
 
 
-def fit(model: AttentionCAM, rows: list[Row], pictures: ferplus.Faces) -> tuple[Calibration, dict[str, object]]:
+def fit(
+    model: AttentionCAM, clips: Sequence[Clip], pictures: ferplus.Faces, names: tuple[str, ...] = LABELS
+) -> tuple[Calibration, dict[str, object]]:
     """Calibration on the clips of dev people and on dev pictures, and what was measured there: n, accuracy, UAR.
 
-    Clips are read as a visitor's are; uncalibrated log-probabilities differ from the logits by a constant only.
+    Clips are read as a visitor's are; uncalibrated log-probabilities differ from the logits by a constant only. Each
+    person's clips are read twice: as a stranger's, and with the baseline that all of them give.
     """
-    model.eval()
-    analyzer = Analyzer(Checkpoint(model, "uncalibrated", Calibration(), {}), device="cpu")
-    cases: dict[str, list[Case]] = {c: [] for c in calibration.CONDITIONS}
-    for row in progress_bar(rows, description="dev clips"):
-        result = analyzer.analyze(row.path)
+    analyzer = reader(model)
+    strangers = [read(analyzer, clip) for clip in progress_bar(clips, description="dev clips")]
+    known: list[ClipResult] = [None] * len(clips)  # type: ignore[list-item]
+    for own in by_person(clips).values():
+        baseline = analyzer.learn([strangers[n] for n in own])
+        for n in own:
+            known[n] = read(analyzer, clips[n], baseline)
+    stills = _stills(model, pictures)
+    told, measured = {}, {}
+    for kind, results in (("none", strangers), ("unlabelled", known)):
+        cases = _cases(clips, results)
+        cases["face"] += stills
+        found = {name: _condition(those) for name, those in cases.items() if those}
+        told[kind] = found
+        measured[kind] = {name: _measured(those, found[name]) for name, those in cases.items() if those}
+    return Calibration(**told["none"], personal=told["unlabelled"]), measured
+
+
+def _cases(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, list[Case]]:
+    cases: dict[str, list[Case]] = {name: [] for name in calibration.CONDITIONS}
+    for clip, result in zip(clips, results, strict=True):
         for condition in calibration.CONDITIONS if result.face.available else ("voice",):
             reading = getattr(result, condition)
             if reading.available:
                 logits = np.log(reading.probabilities + 1e-12), np.log(reading.windows + 1e-12)
-                cases[condition].append((row.corpus, index(row.label or ""), *logits))
-    dev = pictures.take(ferplus.is_dev(pictures.files) & np.isin(pictures.majority, LABELS) & (pictures.agreed >= 5))
+                cases[condition].append(Case(clip.row.corpus, clip.truth, *logits))
+    return cases
+
+
+def _stills(model: AttentionCAM, pictures: ferplus.Faces) -> list[Case]:
+    dev = pictures.take(np.isin(pictures.majority, LABELS) & (pictures.agreed >= 5))
     with torch.inference_mode():
-        still = joint.still_logits(model, joint.face_tokens(model, dev.pixels)).numpy()
-    for logits, label in zip(still, dev.majority, strict=True):
-        cases["face"].append(("ferplus", index(str(label)), logits, logits[None]))
-    fitted = {condition: _condition(found) for condition, found in cases.items()}
-    return Calibration(**fitted), {name: _measured(found, fitted[name]) for name, found in cases.items()}
+        logits = joint.still_logits(model, joint.face_tokens(model, dev.pixels)).numpy()
+    return [Case("ferplus", LABELS.index(str(m)), one, one[None]) for one, m in zip(logits, dev.majority, strict=True)]
 
 
 def neutral_bias(logits: np.ndarray, truth: np.ndarray) -> float:
@@ -90,7 +160,7 @@ def neutral_bias(logits: np.ndarray, truth: np.ndarray) -> float:
     labels = np.unique(truth)
 
     def uar(bonus: float) -> float:
-        said = (logits + bonus * np.eye(K)[0]).argmax(1)
+        said = (logits + bonus * np.eye(logits.shape[1])[0]).argmax(1)
         return float(np.mean([(said[truth == k] == k).mean() for k in labels]))
 
     steps = np.arange(0, 2.01, 0.1)
@@ -102,28 +172,32 @@ def neutral_bias(logits: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _condition(cases: list[Case]) -> Condition:
-    """Every corpus weighs alike; bias, threshold and curve are of real clips only, since pictures are easier."""
-    corpora = np.array([c for c, *_ in cases])
-    truth, logits = np.array([t for _, t, *_ in cases]), np.array([whole for *_, whole, _ in cases])
+    """Every corpus weighs alike; bias, threshold and curve are of real clips, where there are any: pictures are easier."""
+    corpora = np.array([case.corpus for case in cases])
+    truth, logits = np.array([case.truth for case in cases]), np.array([case.clip for case in cases])
     weights = np.array([1 / (corpora == c).sum() for c in corpora])
-    t = temperature(logits, truth, weights)
-    lengths = [len(w) for *_, w in cases]
-    windows = np.concatenate([w for *_, w in cases])
+    lengths = [len(case.windows) for case in cases]
+    windows = np.concatenate([case.windows for case in cases])
     per_window = np.repeat(weights / lengths, lengths)
     wt = temperature(windows, np.repeat(truth, lengths), per_window)
+    bias = np.zeros(logits.shape[1])
     clips = corpora != "ferplus"
-    logits, truth = logits[clips], truth[clips]
-    bias = [neutral_bias(logits / t, truth), *[0.0] * (K - 1)]
-    p = Condition(temperature=t, bias=bias).probabilities(logits)
-    confidence, right = p.max(1), (p.argmax(1) == truth).astype(float)
-    return Condition(t, wt, bias, threshold=threshold(confidence, right), curve=curve(confidence, right))
+    if not clips.any():
+        clips[:] = True
+    t = temperature(logits, truth, weights)
+    bias[0] = neutral_bias(logits[clips] / t, truth[clips])
+    # the bonus moves probabilities: the temperature that fits is found again with it
+    t = temperature(logits + bias * t, truth, weights)
+    p = Condition(temperature=t, bias=bias.tolist()).probabilities(logits[clips])
+    confidence, right = p.max(1), (p.argmax(1) == truth[clips]).astype(float)
+    return Condition(t, wt, bias.tolist(), threshold=threshold(confidence, right), curve=curve(confidence, right))
 
 
 def _measured(cases: list[Case], fitted: Condition) -> dict[str, dict[str, float]]:
     """Scores by corpus of what a visitor would be told: with the fitted bias, not of the bare logits."""
     out = {}
-    for corpus in sorted({c for c, *_ in cases}):
-        own = [(t, int(fitted.probabilities(whole).argmax())) for c, t, whole, _ in cases if c == corpus]
+    for corpus in sorted({case.corpus for case in cases}):
+        own = [(case.truth, int(fitted.probabilities(case.clip).argmax())) for case in cases if case.corpus == corpus]
         recall = [np.mean([said == t for t, said in own if t == k]) for k in sorted({t for t, _ in own})]
         out[corpus] = {
             "n": len(own),

@@ -1,12 +1,14 @@
-"""Third stage: time, cross-modal attention, pooling and the head, on pairs of face and voice; the branches stay as they are.
+"""Third stage: time, cross-modal attention, pooling and the head, on pairs of face and voice, people by people.
 
 Real pairs with pixels are few (Java-SED). Beside them stand pairs of one person and emotion from different takes, and
 pairs of a FER+ picture with a voice of the same label: these teach how much to trust each modality, not how people move.
-Works on pooled branch maps (a mean over the map is all that the logit needs), so it takes minutes.
+Faces come as pooled branch maps (a mean over the map is all that the logit needs); the voice branch goes on learning.
+As in the voice stage, each pair is read as a stranger's and against the person's own mean.
 """
 
 import copy
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from torch import Tensor, nn
 
 from avemo_core.labels import LABELS, K
 from avemo_core.model.attention_cam import AttentionCAM
-from avemo_core.model.branches.mel_cnn import shrink_mask
-from avemo_core.types import FACE_STEP_S, Sound
+from avemo_core.model.branches.mel_cnn import STRIDE, shrink_mask
+from avemo_core.types import FACE_STEP_S, SOUND_HOP_S, Sound
 
 from . import augment, face, progress, voice
 from .corpora import ferplus
+from .corpora.manifest import Row
 
 FRAMES = 20
 
@@ -29,36 +32,46 @@ FRAMES = 20
 @dataclass(frozen=True)
 class Settings:
     steps: int = 400
-    batch: int = 64
+    people: int = 8  # a batch: half of them seen and heard, half heard beside pictures of anybody
+    takes: int = 8  # of each
     rate: float = 4e-4
-    head_rate: float = 1e-4  # the head starts from what the branches already learned
+    voice_rate: float = 3e-4  # of the voice branch, which comes trained
+    head_rate: float = 2e-4  # the head starts from what the branches already learned
     weight_decay: float = 0.05
     drop: float = 0.25  # of either modality: each alone stays first-class
     alone: float = 0.3  # weight of each modality's own loss
     stills: float = 0.5  # weight of single pictures as often as they occur, so that a face alone stays what it was
+    personal: float = 0.5  # weight of the reading against the person's own mean
+    one_mood: float = 0.2  # share of people whose takes in a batch all carry one emotion
     smoothing: float = 0.05
-    decay: float = 0.995
+    mixup: float = 0.0
+    decay: float = 0.99
     saved_every: int = 100  # steps
     seed: int = 1
 
+    @property
+    def batch(self) -> int:
+        return self.people * self.takes
+
 
 @dataclass(frozen=True)
-class Material:
-    """What pairs are made of. `clip_*` are training clips with a face track; tokens are means over the face maps."""
+class Pictures:
+    """Single pictures as pooled tokens: the same for every run that starts from one face branch."""
 
-    pictures: Tensor  # [P,V,Dv] tokens of P pictures in V random views
-    picture_labels: np.ndarray  # [P]
-    clip_tokens: list[Tensor]  # [N,Dv] each
-    clip_present: list[np.ndarray]  # bool [N]
-    clip_sounds: list[Sound]
-    clip_labels: np.ndarray
-    clip_speakers: np.ndarray
-    sounds: list[Sound]  # all training voices
+    tokens: Tensor  # [P,V,Dv] of P pictures in V random views
+    labels: np.ndarray  # [P]
+    stills: Tensor  # [S,Dv]
+    votes: Tensor  # [S,7] their vote distributions
+
+
+@dataclass(frozen=True)
+class Voices:
+    """Training voices; `tracks` holds a clip's face tokens [T,Dv] and mask [T], or None where only its voice is known."""
+
+    rows: list[Row]
+    sounds: list[Sound]
     labels: np.ndarray
-    speakers: np.ndarray
-    weights: Tensor  # sampling weights of `sounds`
-    stills: Tensor  # [S,Dv] tokens of single pictures
-    still_votes: Tensor  # [S,K] their vote distributions
+    tracks: list[tuple[Tensor, np.ndarray] | None]
 
 
 @torch.inference_mode()
@@ -73,7 +86,7 @@ def face_tokens(model: AttentionCAM, greys: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def pictures(model: AttentionCAM, rows: ferplus.Faces, each: int, views: int, seed: int) -> tuple[Tensor, np.ndarray]:
+def views_of(model: AttentionCAM, rows: ferplus.Faces, each: int, views: int, seed: int) -> tuple[Tensor, np.ndarray]:
     """Up to `each` pictures a label with a clear majority -> tokens [P,V,Dv] of augmented views, labels [P]."""
     model.eval()
     order = np.random.default_rng(seed).permutation(len(rows))
@@ -93,7 +106,7 @@ def pictures(model: AttentionCAM, rows: ferplus.Faces, each: int, views: int, se
     return torch.stack(out, 1), labels
 
 
-def stills(model: AttentionCAM, rows: ferplus.Faces, most: int, seed: int) -> tuple[Tensor, Tensor]:
+def stills_of(model: AttentionCAM, rows: ferplus.Faces, most: int, seed: int) -> tuple[Tensor, Tensor]:
     """At most `most` pictures, each label as often as it occurs -> tokens [S,Dv], vote distributions [S,K]."""
     votes = face.targets(rows.votes)[:, :K]
     told = np.flatnonzero(votes.sum(1) > 0.5)
@@ -103,82 +116,113 @@ def stills(model: AttentionCAM, rows: ferplus.Faces, most: int, seed: int) -> tu
 
 
 class Pairs:
-    """Draws batches of pairs: a quarter real clips, a quarter the same person's other takes, half pictures with voices."""
+    """Draws batches of people with several takes each: seen and heard together, or heard beside pictures of anybody."""
 
-    def __init__(self, material: Material, settings: Settings):
-        self.m, self.batch = material, settings.batch
+    def __init__(self, pictures: Pictures, voices: Voices, settings: Settings):
+        self.pictures, self.voices, self.settings = pictures, voices, settings
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.by_label = [np.flatnonzero(material.picture_labels == k) for k in range(K)]
-        self.same = {
-            (speaker, int(label)): np.flatnonzero((material.speakers == speaker) & (material.labels == label))
-            for speaker, label in zip(material.clip_speakers, material.clip_labels, strict=True)
-        }
+        self.by_label = [np.flatnonzero(pictures.labels == k) for k in range(K)]
+        self.seen = np.array([n for n, track in enumerate(voices.tracks) if track is not None], int)
+        self.takes: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for n, (row, label) in enumerate(zip(voices.rows, voices.labels, strict=True)):
+            self.takes[row.speaker, int(label)].append(n)
 
-    def one_of(self, rows: np.ndarray) -> int:
-        return int(rows[int(torch.randint(len(rows), (1,), generator=self.generator))])
+        def episodes(chosen: np.ndarray) -> voice.Episodes:
+            return voice.Episodes(
+                [voices.rows[i] for i in chosen], voices.labels[chosen], settings.takes, settings.one_mood, self.generator
+            )
 
-    def faces_of_clip(self, n: int) -> tuple[Tensor, Tensor]:
-        """Two seconds of a clip's tokens [FRAMES,Dv] and mask, from a random start."""
-        tokens, present = self.m.clip_tokens[n], torch.from_numpy(self.m.clip_present[n]).float()
-        first = int(torch.randint(max(1, len(tokens) - FRAMES + 1), (1,), generator=self.generator))
+        self.heard_people = episodes(np.arange(len(voices.rows)))
+        self.seen_people = episodes(self.seen) if len(self.seen) else None
+
+    def below(self, n: int) -> int:
+        return int(torch.randint(n, (1,), generator=self.generator))
+
+    def clip(self, n: int) -> tuple[Tensor, Tensor, int]:
+        """A real pair: two seconds of the clip's face from a random start, and its voice or that of a like take."""
+        tokens, seen = self.voices.tracks[n]  # type: ignore[misc]
+        present = torch.from_numpy(seen).float()
+        first = self.below(max(1, len(tokens) - FRAMES + 1))
         tokens, present = tokens[first : first + FRAMES], present[first : first + FRAMES]
         short = FRAMES - len(tokens)
-        return F.pad(tokens, (0, 0, 0, short)), F.pad(present, (0, short))
+        like = self.takes[self.voices.rows[n].speaker, int(self.voices.labels[n])]
+        other = n if self.below(2) else like[self.below(len(like))]
+        return F.pad(tokens, (0, 0, 0, short)), F.pad(present, (0, short)), other
 
-    def draw(self, n: int) -> tuple[Tensor, Tensor, Sound, int]:
-        kind = n % 4
-        if kind < 2:
-            clip = int(torch.randint(len(self.m.clip_tokens), (1,), generator=self.generator))
-            label = int(self.m.clip_labels[clip])
-            tokens, mask = self.faces_of_clip(clip)
-            other = self.same[self.m.clip_speakers[clip], label]
-            sound = self.m.clip_sounds[clip] if kind == 0 or not len(other) else self.m.sounds[self.one_of(other)]
-            return tokens, mask, sound, label
-        chosen = int(torch.multinomial(self.m.weights, 1, generator=self.generator))
-        label = int(self.m.labels[chosen])
-        views = self.m.pictures[self.one_of(self.by_label[label])]
-        tokens = views[torch.randint(len(views), (FRAMES,), generator=self.generator)]
-        return tokens, torch.ones(FRAMES), self.m.sounds[chosen], label
+    def collage(self, n: int) -> tuple[Tensor, Tensor, int]:
+        """A voice beside a picture of anybody with the same label."""
+        label = int(self.voices.labels[n])
+        fits = self.by_label[label] if label < K else self.by_label[0]  # calm has no pictures: neutral ones stand in
+        views = self.pictures.tokens[fits[self.below(len(fits))]]
+        return views[torch.randint(len(views), (FRAMES,), generator=self.generator)], torch.ones(FRAMES), n
 
     def next_stills(self) -> tuple[Tensor, Tensor]:
-        """Tokens [2B,Dv] of single pictures and their vote distributions [2B,K]."""
-        chosen = torch.randint(len(self.m.stills), (2 * self.batch,), generator=self.generator)
-        return self.m.stills[chosen], self.m.still_votes[chosen]
+        """Tokens [2B,Dv] of single pictures and their vote distributions [2B,7]."""
+        chosen = torch.randint(len(self.pictures.stills), (2 * self.settings.batch,), generator=self.generator)
+        return self.pictures.stills[chosen], self.pictures.votes[chosen]
 
-    def next(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """tokens [B,T,Dv], face mask [B,T], log-mel [B,1,M,L], sound mask [B,L], labels [B]."""
-        drawn = [self.draw(n) for n in range(self.batch)]
-        mel = torch.from_numpy(np.stack([voice.draw(sound, self.generator) for _, _, sound, _ in drawn]))[:, None]
-        mel = augment.voices(mel, self.generator)
-        mask = torch.ones(self.batch, voice.STEPS)
+    def next(self, classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """tokens [B,T,Dv], face mask [B,T], log-mel [B,1,M,L], wanted [B,K], whether face and voice are one person's [B]."""
+        drawn, one_person = [], []
+        for group in range(self.settings.people):
+            real = self.seen_people is not None and group % 2 == 0
+            rows = (self.seen_people if real else self.heard_people).person()  # type: ignore[union-attr]
+            drawn += [self.clip(int(self.seen[i])) if real else self.collage(i) for i in rows]
+            one_person += [float(real)] * len(rows)
+        mel, wanted = voice.batch_of(
+            [d[2] for d in drawn], self.voices.sounds, torch.from_numpy(self.voices.labels), classes, self.settings, self.generator
+        )
         tokens, present = torch.stack([d[0] for d in drawn]), torch.stack([d[1] for d in drawn])
-        run = torch.rand(self.batch, 1, generator=self.generator) < 0.1  # a run of frames without a face
-        first = torch.randint(FRAMES, (self.batch, 1), generator=self.generator)
+        run = torch.rand(len(drawn), 1, generator=self.generator) < 0.1  # a run of frames without a face
+        first = torch.randint(FRAMES, (len(drawn), 1), generator=self.generator)
         steps = torch.arange(FRAMES)[None]
         present = present * ~(run & (steps >= first) & (steps < first + 6))
-        return tokens, present, mel, mask, torch.tensor([d[3] for d in drawn])
+        return tokens, present, mel, wanted, torch.tensor(one_person)
 
 
 def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, generator: torch.Generator) -> Tensor:
-    """Cross-entropy of both together plus each modality's own, with one modality dropped now and then."""
-    tokens, present, mel, mask, labels = batch
-    with torch.no_grad():
-        spoken = model.embed_voice(mel, mask)
+    """Cross-entropy of both together plus each modality's own, of strangers and of known people, one modality dropped."""
+    tokens, present, mel, wanted, one_person = batch
+    mask = torch.ones(len(mel), voice.STEPS)
+    with torch.autocast("cpu", torch.bfloat16):
+        spoken = model.embed_voice(mel.to(memory_format=torch.channels_last), mask).float()
     clock = (torch.arange(FRAMES) * FACE_STEP_S).expand(len(tokens), -1)
-    columns = shrink_mask(mask, 4)
-    heard_at = (torch.arange(columns.shape[1]) * 0.04).expand(len(tokens), -1)
+    columns = shrink_mask(mask, STRIDE)
+    heard_at = (torch.arange(columns.shape[1]) * (STRIDE * SOUND_HOP_S)).expand(len(tokens), -1)
     draw = torch.rand(len(tokens), generator=generator)
     available = torch.stack((draw >= settings.drop, draw < 1 - settings.drop), 1).float()
     available[:, 0] *= present.any(1)
     out = model.fuse(tokens[..., None, None], clock, present, spoken, heard_at, columns, available)
-    wanted = F.one_hot(labels, K).float() * (1 - settings.smoothing) + settings.smoothing / K
+    head, known_of = model.head, {}
+    weights = head.modality_weights(available)
+    enrolled = voice.others(settings.people, settings.takes, generator)
+    # a collage's faces are nobody's in particular
+    shown = one_person * available[:, 0]
+    for which, pooled, there in (("face", out.face_token, shown), ("voice", out.voice_token, available[:, 1])):
+        there_too = there.view(settings.people, 1, settings.takes)
+        share = enrolled * there_too
+        share = share / share.sum(2, keepdim=True).clamp(min=1e-6)
+        person = voice.personal_of(head, which, pooled, share)
+        known_of[which] = replace(person, trust=person.trust * there[:, None])  # nothing enrolled is trust 0 already
+        if bool(there.any()):
+            voice.learn_usual(head, which, pooled[there > 0].detach(), wanted[there > 0])
+    if not bool(one_person.any()):  # no person is both seen and heard: people at large are those of the pictures
+        voice.learn_usual(head, "face", out.face_token[available[:, 0] > 0].detach(), wanted[available[:, 0] > 0])
 
     def entropy(logits: Tensor, counted: Tensor) -> Tensor:
         each = F.cross_entropy(logits, wanted, reduction="none")
         return (each * counted).sum() / counted.sum().clamp(min=1)
 
-    total = entropy(out.logits, available.amax(1))
-    return total + settings.alone * (entropy(out.face_logits, available[:, 0]) + entropy(out.voice_logits, available[:, 1]))
+    def total(face: Tensor, voiced: Tensor) -> Tensor:
+        both = head.bias + weights[:, :1] * face + weights[:, 1:] * voiced
+        alone = entropy(head.bias + face, available[:, 0]) + entropy(head.bias + voiced, available[:, 1])
+        return entropy(both, available.amax(1)) + settings.alone * alone
+
+    stranger = total(head.sums("face", out.face_token), head.sums("voice", out.voice_token))
+    known = total(
+        head.sums("face", out.face_token, known_of["face"]), head.sums("voice", out.voice_token, known_of["voice"])
+    )
+    return (1 - settings.personal) * stranger + settings.personal * known
 
 
 def still_logits(model: AttentionCAM, tokens: Tensor) -> Tensor:
@@ -189,18 +233,29 @@ def still_logits(model: AttentionCAM, tokens: Tensor) -> Tensor:
     return model.fuse(tokens[:, None, :, None, None], now, seen, silence, now, torch.zeros(count, 1)).logits
 
 
-def train(model: AttentionCAM, material: Material, out: Path, settings: Settings = Settings(), say=print) -> AttentionCAM:
+def train(
+    model: AttentionCAM, pictures: Pictures, voices: Voices, out: Path, settings: Settings = Settings(), say=print
+) -> AttentionCAM:
     """`model` holds trained branches; returns the moving average after the last step, also kept in `out/joint.pt`."""
     torch.manual_seed(settings.seed)
     average = copy.deepcopy(model)
-    head = list(model.head.parameters())
-    rest = [p for name, p in model.named_parameters() if not name.startswith(("head", "face_branch", "voice_branch"))]
+
+    def of(*prefixes: str) -> list[nn.Parameter]:
+        return [p for name, p in model.named_parameters() if name.startswith(prefixes)]
+
+    named = ("head", "voice_branch", "face_branch")
+    rest = [p for name, p in model.named_parameters() if not name.startswith(named)]
     optimizer = torch.optim.AdamW(
-        [{"params": rest, "lr": settings.rate}, {"params": head, "lr": settings.head_rate}],
+        [
+            {"params": rest, "lr": settings.rate},
+            {"params": of("head"), "lr": settings.head_rate},
+            {"params": of("voice_branch"), "lr": settings.voice_rate},
+        ],
         weight_decay=settings.weight_decay,
     )
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    pairs, first, path = Pairs(material, settings), 0, out / "joint.pt"
+    pairs, first, path = Pairs(pictures, voices, settings), 0, out / "joint.pt"
     parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     state = progress.load(path)
     if state is not None:
@@ -209,14 +264,16 @@ def train(model: AttentionCAM, material: Material, out: Path, settings: Settings
         pairs.generator.set_state(state["generator"])
         first = state["step"]
     total = 0.0
-    model.eval()  # the branches' running statistics stay as they are
+    model.eval()
+    model.voice_branch.train()  # the face branch stays as it is
     for step in range(first, settings.steps):
-        loss = loss_of(model, pairs.next(), settings, pairs.generator)
+        loss = loss_of(model, pairs.next(len(model.head.bias)), settings, pairs.generator)
         tokens, votes = pairs.next_stills()
-        loss = loss + settings.stills * F.cross_entropy(still_logits(model, tokens), votes)
+        logits = still_logits(model, tokens)
+        loss = loss + settings.stills * F.cross_entropy(logits[:, :K], votes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_([*rest, *head], 5.0)
+        nn.utils.clip_grad_norm_(trained, 5.0)
         optimizer.step()
         schedule.step()
         progress.moving_average(average, model, min(settings.decay, (1 + step) / (10 + step)))
@@ -228,4 +285,4 @@ def train(model: AttentionCAM, material: Material, out: Path, settings: Settings
             progress.save(
                 path, states | {"generator": pairs.generator.get_state(), "step": step + 1, "settings": asdict(settings)}
             )
-    return average
+    return average.eval()

@@ -15,7 +15,10 @@ DEV = {
 }
 
 
-VOICE_CORPORA = ("ravdess", "emodb", "nemo", "ased", "java_sed", "java_sed_voice")
+STUDIO = ("ravdess", "emodb", "nemo", "ased")  # voices alone: the voice stage learns from these
+PAIRS = "java_sed"  # real face and voice
+VOICE_CORPORA = (*STUDIO, PAIRS, "java_sed_voice")
+FOLD_DEV = {"ravdess": 2, "ased": 2}  # dev people of a fold; one of every other corpus
 
 
 def is_dev(corpus: str, speaker: str) -> bool:
@@ -31,3 +34,22 @@ def assert_disjoint(parts: dict[str, Iterable[str]]) -> None:
             if speaker in seen:
                 raise ValueError(f"Speaker {speaker} is in {seen[speaker]} and in {part}; every person belongs to one part.")
             seen[speaker] = part
+
+
+def fold_dev(people: dict[str, set[str]], corpus: str, test: set[str]) -> set[str]:
+    """Dev people of one fold of `corpus`, none of them tested: the default's, but few of the corpus itself.
+
+    Args:
+        people: the speakers of each corpus.
+        test: the speakers of the fold's test part.
+    """
+    dev: set[str] = set()
+    for name, speakers in people.items():
+        chosen = DEV.get(name, set())
+        free = speakers - test
+        if name == corpus or not chosen & free:
+            by_choice = sorted(free & chosen) + sorted(free - chosen)
+            dev |= set(by_choice[: FOLD_DEV.get(name, 1)])
+        else:
+            dev |= chosen & free
+    return dev

@@ -1,26 +1,26 @@
 """Second stage: the voice branch and its head on acted speech of several languages, voice alone.
 
-A window of two seconds is drawn from each clip, round where someone speaks; corpora and classes are balanced.
+A batch holds a few people with several takes each. Every take is read twice: as a stranger's, and against the mean of
+some of the person's other takes, so that the personal baseline is learned with the features and not put on afterwards.
 """
 
 import copy
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from avemo_core import timeline
-from avemo_core.labels import K, index
-from avemo_core.model.attention_cam import AttentionCAM
-from avemo_core.model.branches.mel_cnn import RANGE, shrink_mask
-from avemo_core.systems import system
-from avemo_core.types import MELS, Sound
+from avemo_core import baseline, timeline
+from avemo_core.model.attention_cam import AttentionCAM, Output
+from avemo_core.model.branches.mel_cnn import RANGE, STRIDE, shrink_mask
+from avemo_core.model.heads.cam import CamHead, Personal
+from avemo_core.types import MELS, SOUND_HOP_S, Sound, Trace
 
 from . import augment, progress
 from .corpora.manifest import Row
@@ -30,24 +30,31 @@ STEPS = timeline.SOUND_STEPS
 
 @dataclass(frozen=True)
 class Settings:
-    epochs: int = 24
-    batch: int = 64
-    rate: float = 1.5e-3
+    epochs: int = 40
+    people: int = 8  # a batch
+    takes: int = 4  # of each
+    rate: float = 2e-3
     weight_decay: float = 0.05
-    mixup: float = 0.2
+    mixup: float = 0.1
     smoothing: float = 0.05
+    one_mood: float = 0.2  # share of people whose takes in a batch all carry one emotion
+    personal: float = 0.5  # weight of the reading against the person's own mean
     decay: float = 0.998
     seed: int = 1
 
+    @property
+    def batch(self) -> int:
+        return self.people * self.takes
 
-def voice_logits(model: AttentionCAM, mel: Tensor, mask: Tensor) -> Tensor:
-    """[B,1,M,L], [B,L] -> logits [B,K] with the face absent."""
+
+def voice_output(model: AttentionCAM, mel: Tensor, mask: Tensor) -> Output:
+    """[B,1,M,L], [B,L] -> what the model says with the face absent."""
     maps = model.embed_voice(mel, mask)
-    columns = shrink_mask(mask, 4)
-    times = torch.arange(columns.shape[1]).expand(len(mel), -1) * 0.04
+    columns = shrink_mask(mask, STRIDE)
+    times = torch.arange(columns.shape[1]).expand(len(mel), -1) * (STRIDE * SOUND_HOP_S)
     absent = torch.zeros(len(mel), 1)
     faces = maps.new_zeros(len(mel), 1, model.face_branch.channels, 1, 1)
-    return model.fuse(faces, absent, absent, maps, times, columns).logits
+    return model.fuse(faces, absent, absent, maps, times, columns)
 
 
 def draw(sound: Sound, generator: torch.Generator) -> np.ndarray:
@@ -64,61 +71,146 @@ def draw(sound: Sound, generator: torch.Generator) -> np.ndarray:
     return sound.log_mel[:, first : first + STEPS]
 
 
+class Episodes:
+    """Draws people, and takes of each: corpora by the root of their size, a person's emotions alike."""
+
+    def __init__(self, rows: list[Row], labels: np.ndarray, takes: int, one_mood: float, generator: torch.Generator):
+        self.takes, self.one_mood, self.generator = takes, one_mood, generator
+        by_person: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for n, (row, label) in enumerate(zip(rows, labels, strict=True)):
+            by_person[row.corpus, row.speaker][int(label)].append(n)
+        self.people = [list(by.values()) for by in by_person.values()]
+        clips, people = defaultdict(int), defaultdict(int)
+        for (corpus, _), by in by_person.items():
+            clips[corpus] += sum(map(len, by.values()))
+            people[corpus] += 1
+        self.weights = torch.tensor([clips[c] ** 0.5 / people[c] for c, _ in by_person])
+
+    def below(self, n: int) -> int:
+        return int(torch.randint(n, (1,), generator=self.generator))
+
+    def person(self) -> list[int]:
+        """`takes` row numbers of one person."""
+        moods = self.people[int(torch.multinomial(self.weights, 1, generator=self.generator))]
+        if float(torch.rand(1, generator=self.generator)) < self.one_mood:
+            moods = [moods[self.below(len(moods))]]
+        return [mood[self.below(len(mood))] for mood in (moods[self.below(len(moods))] for _ in range(self.takes))]
+
+
+def others(groups: int, takes: int, generator: torch.Generator) -> Tensor:
+    """Weights [G,T,T]: row t averages some of the group's other takes, one to all of them, never itself."""
+    order = torch.rand(groups, takes, takes, generator=generator)
+    order.diagonal(dim1=1, dim2=2).fill_(2.0)
+    many = torch.randint(1, takes, (groups, takes, 1), generator=generator)
+    chosen = (order.argsort(2).argsort(2) < many).float()
+    return chosen / many
+
+
+def personal_of(head: CamHead, which: str, tokens: Tensor, weights: Tensor) -> Personal:
+    """tokens [G*T,D] -> each take against the mean of its person's others under `weights` [G,T,T]."""
+    groups, takes, _ = weights.shape
+    likely = (head.bias + head.sums(which, tokens)).softmax(1).detach()
+    left = baseline.residuals(head, which, tokens, likely).view(groups, takes, -1)
+    shift = (weights @ left).flatten(0, 1)
+    many = (weights > 0).sum(2).flatten().float()
+    return Personal({which: shift}, baseline.trust(many, head)[:, None].expand(-1, 2))
+
+
+@torch.no_grad()
+def learn_usual(head: CamHead, which: str, tokens: Tensor, wanted: Tensor, momentum: float = 0.02) -> None:
+    """Moves the head's idea of people at large, and of what each emotion adds, towards this batch, in place."""
+    mean, offsets = getattr(head, f"{which}_mean"), getattr(head, f"{which}_offsets")
+    mean.lerp_(tokens.mean(0), momentum)
+    mass = wanted.sum(0)[:, None]
+    by_label = (wanted.T @ (tokens - mean)) / mass.clamp(min=1e-6)
+    offsets.lerp_(torch.where(mass > 0.5, by_label, offsets), momentum)
+
+
 @torch.inference_mode()
-def clip_logits(model: AttentionCAM, sounds: list[Sound]) -> np.ndarray:
-    """[n,K]: the mean over each clip's windows, weighted by how much of a window is speech."""
+def clip_tokens(model: AttentionCAM, sounds: list[Sound]) -> Tensor:
+    """[n,D]: the mean token over each clip's windows, weighted by how much of a window is speech."""
     model.eval()
-    out = np.zeros((len(sounds), K), np.float32)
+    out = torch.zeros(len(sounds), model.voice_branch.channels)
     for n, sound in enumerate(sounds):
         starts, ends = timeline.grid(sound.log_mel.shape[1] * 0.01)
         cut = timeline.windows(None, sound, starts, ends)
-        logits = voice_logits(model, torch.from_numpy(cut.log_mel), torch.from_numpy(cut.sound_valid).float())
-        weight = cut.voiced.mean(1) + 1e-3
-        out[n] = (logits.numpy() * weight[:, None]).sum(0) / weight.sum()
+        tokens = voice_output(model, torch.from_numpy(cut.log_mel), torch.from_numpy(cut.sound_valid).float()).voice_token
+        weight = torch.from_numpy(cut.voiced.mean(1) + 1e-3).float()
+        out[n] = weight @ tokens / weight.sum()
     return out
 
 
-def recalls(logits: np.ndarray, rows: list[Row]) -> dict[str, float]:
-    """UAR of each corpus among `rows`, over the classes it has."""
-    said = logits.argmax(1)
-    hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for row, k in zip(rows, said, strict=True):
-        assert row.label is not None
-        hits[row.corpus][row.label].append(bool(k == index(row.label)))
-    return {corpus: float(np.mean([np.mean(h) for h in by.values()])) for corpus, by in hits.items()}
+@torch.inference_mode()
+def dev_scores(model: AttentionCAM, sounds: list[Sound], rows: list[Row], labels: np.ndarray) -> dict[str, float]:
+    """UAR of each corpus, over the classes it has: of strangers, and against each person's own clips ("+")."""
+    head, tokens = model.head, clip_tokens(model, sounds)
+    said = {"": head.sums("voice", tokens).add(head.bias).argmax(1).numpy()}
+    known = said[""].copy()
+    speakers = np.array([row.speaker for row in rows])
+    for speaker in np.unique(speakers):
+        own = np.flatnonzero(speakers == speaker)
+        traces = [Trace(tokens[i].numpy(), sounds[i].voiced.sum() * SOUND_HOP_S) for i in own]
+        shift, trust = baseline.estimate(head, "voice", traces)
+        personal = Personal({"voice": shift.expand(len(own), -1)}, torch.full((len(own), 2), trust))
+        known[own] = head.sums("voice", tokens[own], personal).add(head.bias).argmax(1).numpy()
+    said["+"] = known
+    corpora, out = np.array([row.corpus for row in rows]), {}
+    for corpus in np.unique(corpora):
+        for mark, guess in said.items():
+            own = corpora == corpus
+            out[f"{corpus}{mark}"] = float(np.mean([(guess[own & (labels == k)] == k).mean() for k in np.unique(labels[own])]))
+    return out
 
 
-def sampling_weights(rows: list[Row]) -> Tensor:
-    """Each corpus by the square root of its size, each class of a corpus alike, each person by the root of their clips."""
-    corpus: Counter[str] = Counter()
-    cell: Counter[tuple[str, str | None]] = Counter()
-    person: Counter[tuple[str, str | None, str]] = Counter()
-    for row in rows:
-        corpus[row.corpus] += 1
-        cell[row.corpus, row.label] += 1
-        person[row.corpus, row.label, row.speaker] += 1
-    weights = [corpus[r.corpus] ** 0.5 / cell[r.corpus, r.label] / person[r.corpus, r.label, r.speaker] ** 0.5 for r in rows]
-    return torch.tensor(weights)
+def levelled(mel: Tensor) -> Tensor:
+    """Windows brought to one loudness, so that a mixture of two does not go to the louder recording."""
+    return (mel - mel.amax((2, 3), keepdim=True)).clamp(min=-RANGE)
 
 
-def mixed(mel: Tensor, wanted: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mixup of windows brought to one loudness first, else the louder recording would win."""
-    levelled = (mel - mel.amax((2, 3), keepdim=True)).clamp(min=-RANGE)
-    return augment.mixup(levelled, wanted, alpha, generator)
+class Drawn(Protocol):
+    """What drawing a batch needs of a stage's settings."""
+
+    takes: int
+    mixup: float
+    smoothing: float
+
+
+def batch_of(
+    rows: list[int], sounds: list[Sound], labels: Tensor, classes: int, settings: Drawn, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Augmented windows [B,1,M,L] of these rows and what is wanted of them [B,K]; mixtures stay within a person."""
+    mel = torch.from_numpy(np.stack([draw(sounds[i], generator) for i in rows]))[:, None]
+    mel = levelled(augment.voices(mel, generator, settings.takes))
+    wanted = F.one_hot(labels[rows], classes).float()
+    wanted = wanted * (1 - settings.smoothing) + settings.smoothing / classes
+    if not settings.mixup:
+        return mel, wanted
+    return augment.mixup(mel, wanted, settings.mixup, generator, settings.takes)
 
 
 def train(
-    rows: list[Row], sounds: list[Sound], dev: np.ndarray, out: Path, settings: Settings = Settings(), say=print
-) -> Path:
-    """rows with a label each, their sounds, dev bool [n] -> `out/voice.pt`; goes on after its last whole epoch."""
-    chosen = np.flatnonzero(~dev)
-    labels = torch.tensor([index(row.label or "") for row in rows])
-    weights = sampling_weights([rows[i] for i in chosen])
-    dev_rows, dev_sounds = [rows[i] for i in np.flatnonzero(dev)], [sounds[i] for i in np.flatnonzero(dev)]
+    rows: list[Row],
+    sounds: list[Sound],
+    labels: np.ndarray,
+    dev: np.ndarray,
+    model: AttentionCAM,
+    out: Path,
+    settings: Settings = Settings(),
+    say=print,
+) -> AttentionCAM:
+    """Trains `model` by rows with their sounds and labels [n]; dev bool [n] scores only. Returns the moving average.
 
+    The state is in `out/voice.pt` after every epoch; a run that was stopped goes on there.
+    """
+    chosen = np.flatnonzero(~dev)
+    wanted_of = torch.from_numpy(labels)
+    held = np.flatnonzero(dev)
+    dev_rows, dev_sounds = [rows[i] for i in held], [sounds[i] for i in held]
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    model = AttentionCAM(**system("attention_cam").settings).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    episodes = Episodes([rows[i] for i in chosen], labels[chosen], settings.takes, settings.one_mood, generator)
+    classes = len(model.head.bias)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model)
     trained = [p for name, p in model.named_parameters() if name.startswith(("voice", "head"))]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=settings.weight_decay)
@@ -128,9 +220,10 @@ def train(
         optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.2
     )
     first, history, path = 0, [], out / "voice.pt"
+    parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     state = progress.load(path)
     if state is not None:
-        for part, name in ((model, "model"), (average, "average"), (optimizer, "optimizer"), (schedule, "schedule")):
+        for name, part in parts.items():
             part.load_state_dict(state[name])
         generator.set_state(state["generator"])
         first, history = state["epoch"], state["history"]
@@ -138,34 +231,36 @@ def train(
     for epoch in range(first, settings.epochs):
         started, total = time.time(), 0.0
         model.train()
-        order = torch.multinomial(weights, steps * settings.batch, replacement=True, generator=generator)
-        for picked in order.view(steps, settings.batch):
-            mel = torch.from_numpy(np.stack([draw(sounds[chosen[i]], generator) for i in picked]))[:, None]
-            mel = augment.voices(mel, generator)
-            wanted = F.one_hot(labels[chosen[picked.numpy()]], K).float()
-            wanted = wanted * (1 - settings.smoothing) + settings.smoothing / K
-            mel, wanted = mixed(mel, wanted, settings.mixup, generator)
+        for _ in range(steps):
+            picked = [int(chosen[i]) for _ in range(settings.people) for i in episodes.person()]
+            mel, wanted = batch_of(picked, sounds, wanted_of, classes, settings, generator)
             with torch.autocast("cpu", torch.bfloat16):
-                logits = voice_logits(model, mel.to(memory_format=torch.channels_last), whole)
-            loss = F.cross_entropy(logits.float(), wanted)
+                spoken = voice_output(model, mel.to(memory_format=torch.channels_last), whole)
+            tokens = spoken.voice_token.float()
+            personal = personal_of(
+                model.head, "voice", tokens, others(settings.people, settings.takes, generator)
+            )
+            stranger = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens), wanted)
+            known = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens, personal), wanted)
+            loss = (1 - settings.personal) * stranger + settings.personal * known
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
+            learn_usual(model.head, "voice", tokens.detach(), wanted)
             progress.moving_average(
                 average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
             )
             total += loss.item()
         line = {"epoch": epoch + 1, "loss": total / steps}
-        if epoch % 4 == 3 or epoch + 1 == settings.epochs:
-            line |= recalls(clip_logits(average, dev_sounds), dev_rows)
+        if len(held) and (epoch % 4 == 3 or epoch + 1 == settings.epochs):
+            line |= dev_scores(average, dev_sounds, dev_rows, labels[held])
         history.append(line)
-        say(f"voice {line} {time.time() - started:.0f} s")
-        parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+        say(f"voice {({k: round(v, 3) for k, v in line.items()})} {time.time() - started:.0f} s")
         progress.save(
             path,
             {name: part.state_dict() for name, part in parts.items()}
             | {"generator": generator.get_state(), "epoch": epoch + 1, "history": history, "settings": asdict(settings)},
         )
-    return path
+    return average.eval()

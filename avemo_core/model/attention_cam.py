@@ -7,24 +7,27 @@ from torch import Tensor, nn
 
 from .attention.temporal import TemporalAttention
 from .branches.face_cnn import FaceCNN
-from .branches.mel_cnn import MelCNN, shrink_mask
+from .branches.mel_cnn import STRIDE, MelCNN, shrink_mask
 from .fusion.cross_modal import CrossModalAttention
-from .heads.cam import CamHead
+from .heads.cam import MODALITIES, CamHead, Personal
 
 
 @dataclass(frozen=True)
 class Output:
-    """B windows. Evidence sums plus bias are the logits, exactly; it is None unless asked for."""
+    """B windows. Evidence sums, bias and `usual` add to the logits, exactly; evidence is None unless asked for."""
 
     logits: Tensor  # [B,K]
     face_logits: Tensor  # [B,K] bias + the face's sum before the modality weight: what each modality's own loss needs
     voice_logits: Tensor  # [B,K] the same of the voice
+    face_token: Tensor  # [B,Dv] mean over time by attention: what the head reads, and a personal baseline is made of
+    voice_token: Tensor  # [B,Da]
     face_evidence: Tensor | None = None  # [B,K,T,h,w]
     voice_evidence: Tensor | None = None  # [B,K,F,T']
     face_attention: Tensor | None = None  # [B,T]
     voice_attention: Tensor | None = None  # [B,T']
     face_to_voice: Tensor | None = None  # [B,T,1+T'] which sounds each frame attended to, null first
     voice_to_face: Tensor | None = None  # [B,T',1+T]
+    usual: Tensor | None = None  # [B,K] taken off because it is usual for this person
 
 
 class LocalTime(nn.Module):
@@ -50,8 +53,8 @@ class AttentionCAM(nn.Module):
         self,
         classes: int = 7,
         face_widths: tuple[int, ...] = (32, 64, 128, 256),
-        face_blocks: tuple[int, ...] = (1, 2, 2),
-        voice_widths: tuple[int, ...] = (24, 48, 96, 160),
+        face_blocks: tuple[int, ...] = (1, 1, 2),
+        voice_widths: tuple[int, ...] = (24, 48, 96, 128),
         voice_blocks: tuple[int, ...] = (1, 1, 1),
         width: int = 128,
     ):
@@ -69,7 +72,7 @@ class AttentionCAM(nn.Module):
         return self.face_branch(crops)
 
     def embed_voice(self, log_mel: Tensor, valid: Tensor) -> Tensor:
-        """log_mel [B,1,M,L], valid [B,L] -> maps [B,D,M/8,L/4]."""
+        """log_mel [B,1,M,L], valid [B,L] -> maps [B,D,M/8,L/8]."""
         return self.voice_branch(log_mel, valid.float())
 
     def fuse(
@@ -82,6 +85,7 @@ class AttentionCAM(nn.Module):
         voice_mask: Tensor,
         available: Tensor | None = None,
         maps: bool = False,
+        personal: Personal | None = None,
     ) -> Output:
         """Maps of both branches -> Output.
 
@@ -113,22 +117,31 @@ class AttentionCAM(nn.Module):
         weights = self.head.modality_weights(available)
         pooled_face = torch.einsum("bt,btd->bd", face_attention, face_tokens)
         pooled_voice = torch.einsum("bt,btd->bd", voice_attention, voice_tokens)
-        logits, face_sum, voice_sum = self.head.logits(pooled_face, pooled_voice, weights)
+        face_sum = self.head.sums("face", pooled_face, personal)
+        voice_sum = self.head.sums("voice", pooled_voice, personal)
         bias = self.head.bias
+        logits = bias + weights[:, :1] * face_sum + weights[:, 1:] * voice_sum
         if not maps:
-            return Output(logits, bias + face_sum, bias + voice_sum)
+            return Output(logits, bias + face_sum, bias + voice_sum, pooled_face, pooled_voice)
         face_maps = faces + face_add[..., None, None]
         voice_maps = voice + voice_add.transpose(1, 2)[:, :, None, :]
+        face_trust = voice_trust = usual = None
+        if personal is not None:
+            face_trust, voice_trust = personal.trust[:, 0], personal.trust[:, 1]
+            usual = sum(self.head.usual(name, personal, weights[:, n]) for n, name in enumerate(MODALITIES))
         return Output(
             logits,
             bias + face_sum,
             bias + voice_sum,
-            self.head.evidence(face_maps, face_attention, weights[:, 0], "face"),
-            self.head.evidence(voice_maps, voice_attention, weights[:, 1], "voice"),
+            pooled_face,
+            pooled_voice,
+            self.head.evidence(face_maps, face_attention, weights[:, 0], "face", face_trust),
+            self.head.evidence(voice_maps, voice_attention, weights[:, 1], "voice", voice_trust),
             face_attention,
             voice_attention,
             face_to_voice,
             voice_to_face,
+            usual,
         )
 
     def forward(
@@ -147,5 +160,5 @@ class AttentionCAM(nn.Module):
         faces = self.embed_faces(crops.flatten(0, 1)).unflatten(0, (batch, steps))
         voice = self.embed_voice(log_mel, sound_valid)
         return self.fuse(
-            faces, face_times, face_mask, voice, sound_times[:, ::4], shrink_mask(sound_valid, 4), available, maps
+            faces, face_times, face_mask, voice, sound_times[:, ::STRIDE], shrink_mask(sound_valid, STRIDE), available, maps
         )

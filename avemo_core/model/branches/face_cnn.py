@@ -10,7 +10,7 @@ from .residual import ResidualBlock
 class FaceCNN(nn.Module):
     """Crops [N,1,S,S] in 0..1 -> maps [N,widths[-1],S/8,S/8]; frames are read one by one."""
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 256), blocks: tuple[int, ...] = (1, 2, 2)):
+    def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 256), blocks: tuple[int, ...] = (1, 1, 2)):
         super().__init__()
         self.channels = widths[-1]
         self.stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
@@ -18,7 +18,8 @@ class FaceCNN(nn.Module):
         for inputs, outputs, repeats in zip(widths, widths[1:], blocks, strict=False):
             stage = [ResidualBlock(inputs, outputs, (2, 2))]
             stage += [ResidualBlock(outputs, outputs) for _ in range(repeats - 1)]
-            self.stages.append(nn.Sequential(*stage, SpatialAttention()))
+            self.stages.append(nn.Sequential(*stage))
+        self.attention = SpatialAttention()
 
     def forward(self, crops: Tensor) -> Tensor:
         # Contrast differs between cameras more than between expressions: each crop gets mean 0 and deviation 1.
@@ -27,4 +28,4 @@ class FaceCNN(nn.Module):
         maps = self.stem((crops - mean) / deviation)
         for stage in self.stages:
             maps = stage(maps)
-        return maps
+        return self.attention(maps)

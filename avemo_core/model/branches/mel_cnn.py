@@ -10,6 +10,7 @@ from .residual import ResidualBlock
 
 RANGE = 18.4  # natural log of power: 80 dB under the loudest band counts as silence
 SPREAD = 4.6  # 20 dB
+STRIDE = 8  # columns of the spectrogram under one column of the maps, and bands under one row
 
 
 def shrink_mask(mask: Tensor, times: int) -> Tensor:
@@ -18,22 +19,21 @@ def shrink_mask(mask: Tensor, times: int) -> Tensor:
 
 
 class MelCNN(nn.Module):
-    """Log-mel [B,1,M,L] -> maps [B,widths[-1],M/8,L/4]; padded columns stay zero and count nowhere."""
+    """Log-mel [B,1,M,L] -> maps [B,widths[-1],M/8,L/8]; padded columns stay zero and count nowhere."""
 
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 160), blocks: tuple[int, ...] = (1, 1, 1)):
+    def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128), blocks: tuple[int, ...] = (1, 1, 1)):
         super().__init__()
         self.channels = widths[-1]
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
-        strides = ((2, 2), (2, 1), (1, 1))
+        strides = ((2, 2), (2, 2), (1, 1))
         self.stages = nn.ModuleList()
-        self.attentions = nn.ModuleList()
         for inputs, outputs, repeats, stride in zip(widths, widths[1:], blocks, strides, strict=False):
             stage = [ResidualBlock(inputs, outputs, stride)]
             stage += [ResidualBlock(outputs, outputs) for _ in range(repeats - 1)]
             self.stages.append(nn.ModuleList(stage))
-            self.attentions.append(SpatialAttention())
+        self.attention = SpatialAttention()
 
     @staticmethod
     def scale(log_mel: Tensor, mask: Tensor) -> Tensor:
@@ -46,12 +46,19 @@ class MelCNN(nn.Module):
     def forward(self, log_mel: Tensor, mask: Tensor) -> Tensor:
         """log_mel [B,1,M,L], mask [B,L] float of 0 and 1."""
         maps = self.stem(self.scale(log_mel, mask))
+        whole = bool(mask.all())  # whole windows, by far the most, need no masking
         columns = None
-        if not bool(mask.all()):  # whole windows, by far the most, need no masking
-            columns = shrink_mask(mask, 4)[:, None, None, :].to(maps.dtype)
-            maps = maps * shrink_mask(mask, 2)[:, None, None, :].to(maps.dtype)
-        for stage, attention in zip(self.stages, self.attentions, strict=True):
+        for stage in self.stages:
             for block in cast(nn.ModuleList, stage):
+                if not whole:
+                    maps = maps * columns_of(mask, maps)
+                    columns = columns_of(mask, maps, block.first.stride[1])  # type: ignore[union-attr, index]
                 maps = block(maps, columns)
-            maps = attention(maps)
+        maps = self.attention(maps)
         return maps if columns is None else maps * columns
+
+
+def columns_of(mask: Tensor, maps: Tensor, stride: int = 1) -> Tensor:
+    """Mask [B,L] as [B,1,1,W] for `maps` [B,C,H,W*stride] after one more stride."""
+    times = round(mask.shape[1] / maps.shape[3]) * stride
+    return shrink_mask(mask, times)[:, None, None, :].to(maps.dtype)

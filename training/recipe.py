@@ -1,0 +1,177 @@
+"""The recipe: from people to learn from and people to calibrate on to a model that reads. The default checkpoint and every
+fold of a cross-validation come from this one function.
+
+Stages: face (FER+ pictures), voice (studio voices), joint (all voices, real pairs, pictures), calibrate (dev people). Each
+keeps its state in a folder named after what it learned from, so a stage with the same people is not trained again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avemo_core.calibration import Calibration
+from avemo_core.faces import Detector
+from avemo_core.labels import LABELS
+from avemo_core.model.attention_cam import AttentionCAM
+from avemo_core.systems import system
+from avemo_core.types import FaceTrack, Sound
+
+from . import calibrate, face, features, joint, progress, protocol, voice
+from .corpora import ferplus, manifest
+from .face import Settings as FaceSettings
+from .joint import Settings as JointSettings
+from .voice import Settings as VoiceSettings
+
+EIGHT = (*LABELS, "calm")  # RAVDESS as papers score it
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of every stage; written into the card."""
+
+    face: FaceSettings = FaceSettings()
+    voice: VoiceSettings = VoiceSettings()
+    joint: JointSettings = JointSettings()
+
+    def seeded(self, seed: int) -> "Settings":
+        """The same with another seed in every stage but the face's, which is trained once."""
+        return Settings(self.face, replace(self.voice, seed=seed), replace(self.joint, seed=seed))
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """Everything that can be learned from, read once: N clips with a voice, and the FER+ training pictures."""
+
+    root: Path
+    rows: list[manifest.Row]
+    sounds: list[Sound]
+    tracks: list[FaceTrack | None]  # faces of the audio-visual clips
+    pictures: ferplus.Faces
+
+    @classmethod
+    def read(cls, root: Path, cache: Path) -> "Corpora":
+        """`root` holds one folder a corpus; features come from `cache` or go there. FileNotFoundError names what is missing."""
+        rows = [r for name in protocol.VOICE_CORPORA for r in manifest.read(root / name, name) if r.label is not None]
+        sounds = features.voices(rows, cache)
+        detector = Detector()
+        tracks = [features.face(r.path, cache, detector) if r.corpus == protocol.PAIRS else None for r in rows]
+        return cls(root, rows, sounds, tracks, ferplus.read(root / "ferplus", "Training"))
+
+    def labels(self, names: tuple[str, ...]) -> np.ndarray:
+        """Class of each row [N]: the corpus's own label where `names` has it, else its place among the seven."""
+        return np.array([names.index(r.corpus_label if r.corpus_label in names else str(r.label)) for r in self.rows])
+
+    def of(self, speakers: set[str]) -> np.ndarray:
+        """bool [N]: the clips of these people."""
+        return np.array([row.speaker in speakers for row in self.rows])
+
+
+def stage_folder(runs: Path, stage: str, *made_of: object) -> Path:
+    """The folder of a stage's state: named by everything that its weights depend on."""
+    text = json.dumps(made_of, sort_keys=True, default=str)
+    return runs / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def with_face(model: AttentionCAM, faces: Path) -> AttentionCAM:
+    """The model with the averaged face branch and the rows of its head for the seven labels."""
+    state = progress.load(faces / "face.pt")
+    if state is None:
+        raise FileNotFoundError(f"{faces} lacks face.pt; train the stage face first.")
+    weights = state["average"]
+    model.face_branch.load_state_dict({k.removeprefix("branch."): v for k, v in weights.items() if k.startswith("branch.")})
+    # a softmax over seven forgets contempt; a class that pictures do not have starts as neutral does
+    rows = weights["head.weight"][: len(LABELS)]
+    model.head.face.data.copy_(torch.cat([rows, rows[:1].expand(len(model.head.face) - len(rows), -1)]))
+    return model
+
+
+def pictures_of(corpora: Corpora, model: AttentionCAM, folder: Path) -> joint.Pictures:
+    """FER+ training pictures as tokens of this face branch; kept in `folder`."""
+    path = folder / "pictures.pt"
+    kept = progress.load(path)
+    if kept is None:
+        rows = corpora.pictures.take(~ferplus.is_dev(corpora.pictures.files))
+        tokens, labels = joint.views_of(model, rows, each=900, views=3, seed=1)
+        stills, votes = joint.stills_of(model, rows, most=12_000, seed=1)
+        kept = {"tokens": tokens, "labels": torch.from_numpy(labels), "stills": stills, "votes": votes}
+        progress.save(path, kept)
+    return joint.Pictures(kept["tokens"], kept["labels"].numpy(), kept["stills"], kept["votes"])
+
+
+def learn(
+    corpora: Corpora,
+    train: set[str],
+    dev: set[str],
+    runs: Path,
+    names: tuple[str, ...] = LABELS,
+    settings: Settings = Settings(),
+    without: tuple[str, ...] = (),
+    say: Say = print,
+) -> tuple[AttentionCAM, Calibration, dict]:
+    """A model of the classes `names` from the people `train`, calibrated on the people `dev`.
+
+    Args:
+        runs: where stages keep their states.
+        without: corpora left out altogether.
+
+    Returns:
+        the model, its calibration, and scores on the dev people.
+    """
+    protocol.assert_disjoint({"training": train, "dev": dev})
+    kept = np.array([row.corpus not in without for row in corpora.rows])
+    learned = np.flatnonzero(corpora.of(train) & kept)
+    held = np.flatnonzero(corpora.of(dev) & kept)
+    labels = corpora.labels(names)
+    missing = sorted(set(range(len(names))) - set(labels[learned].tolist()))
+    if missing:
+        raise ValueError(f"No training clip of {', '.join(names[k] for k in missing)}; the classes are {', '.join(names)}.")
+
+    faces = stage_folder(runs, "face", settings.face)
+    face.train(corpora.pictures, faces, settings.face, say)
+
+    def picked(corpora_of_stage: tuple[str, ...], chosen: np.ndarray) -> list[int]:
+        return [int(i) for i in chosen if corpora.rows[i].corpus in corpora_of_stage]
+
+    heard, heard_dev = picked(protocol.STUDIO, learned), picked(protocol.STUDIO, held)
+    files = [f"{corpora.rows[i].corpus}/{corpora.rows[i].path.name}" for i in heard]
+    voices = stage_folder(runs, "voice", settings.voice, names, files)
+    torch.manual_seed(0)  # every run starts from the same weights; seeds decide what it sees and when
+    model = AttentionCAM(**system("attention_cam").settings | {"classes": len(names)})
+    both = heard + heard_dev
+    model = voice.train(
+        [corpora.rows[i] for i in both],
+        [corpora.sounds[i] for i in both],
+        labels[both],
+        np.arange(len(both)) >= len(heard),
+        model,
+        voices,
+        settings.voice,
+        say,
+    )
+
+    model = with_face(model, faces)
+    files = [f"{corpora.rows[i].corpus}/{corpora.rows[i].path.name}" for i in learned]
+    together = stage_folder(runs, "joint", faces.name, voices.name, settings.joint, files)
+    tracks = [corpora.tracks[i] for i in learned]
+    model = joint.train(
+        model,
+        pictures_of(corpora, model, faces),
+        joint.Voices(
+            [corpora.rows[i] for i in learned],
+            [corpora.sounds[i] for i in learned],
+            labels[learned],
+            [None if t is None else (joint.face_tokens(model, t.crops), t.present) for t in tracks],
+        ),
+        together,
+        settings.joint,
+        say,
+    )
+    clips = [calibrate.Clip(corpora.rows[i], int(labels[i]), corpora.sounds[i], corpora.tracks[i]) for i in held]
+    dev_pictures = corpora.pictures.take(ferplus.is_dev(corpora.pictures.files))
+    return model, *calibrate.fit(model, clips, dev_pictures, names)
