@@ -115,8 +115,9 @@ def prepare(rows: Sequence[manifest.Row], cache: Path, workers: int) -> Report:
                     report.made += set(what) != {"there"}
                     report.there += set(what) == {"there"}
                     report.sound, report.face = report.sound + sound, report.face + face
-            finally:
-                ours.close()  # the workers leave at once: nothing is left to do, or nobody waits for it
+            except BaseException:
+                ours.close()  # the workers leave at once, whatever they have in hand
+                raise
     except BrokenProcessPool as error:
         raise OSError(
             f"A worker process was ended from outside, most likely for want of memory; {report}. "
