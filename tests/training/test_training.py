@@ -243,30 +243,6 @@ def test_the_threshold_leaves_enough_right_or_enough_answered():
 # ---------------------------------------------------------------- stops at any moment
 
 
-class Unwritable:
-    """Stands for a full disk: writing it fails half way."""
-
-    def __reduce__(self):
-        raise OSError("No space left on device")
-
-
-def test_a_failing_write_leaves_the_last_good_state(tmp_path):
-    path = tmp_path / "state.pt"
-    assert progress.load(path) is None
-    progress.save(path, {"epoch": 1, "weights": torch.ones(3)})
-    with pytest.raises(OSError, match="No space left"):
-        progress.save(path, {"epoch": 2, "weights": torch.zeros(3), "more": Unwritable()})
-    assert progress.load(path)["epoch"] == 1 and torch.equal(progress.load(path)["weights"], torch.ones(3))
-
-
-def test_the_moving_average_moves_weights_and_copies_counters():
-    slow, fast = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
-    fast.weight.data.fill_(3.0)
-    fast.num_batches_tracked.fill_(7)
-    progress.moving_average(slow, fast, 0.75)
-    assert slow.weight.tolist() == pytest.approx([1.5, 1.5]) and slow.num_batches_tracked == 7
-
-
 class Stopped(Exception):  # noqa: N818 - a stop, not an error
     pass
 
