@@ -293,10 +293,10 @@ class Analyzer:
         }
         personal = None if baseline is None else baseline.personal(len(starts), self.device)
         for condition, count in counts.items():
-            maps = condition == "both"
-            out = self.model.fuse(*inputs, available=self._tensor(count), maps=maps, personal=personal)
+            whole = condition == "both"
+            out = self.model.fuse(*inputs, available=self._tensor(count), maps=whole, personal=personal)
             sums.logits[condition].append(out.logits.float().cpu().numpy())
-            if not maps:
+            if not whole:
                 token = out.face_token if condition == "face" else out.voice_token
                 sums.tokens[condition].append(token.float().cpu().numpy())
                 continue
@@ -345,7 +345,9 @@ class Analyzer:
 
     # --- readings ----------------------------------------------------------------------------------------------------
 
-    def _reading(self, condition: str, calibration: Calibration, sums: _Sums, weights, reasons, prior: np.ndarray) -> Reading:
+    def _reading(
+        self, condition: str, calibration: Calibration, sums: _Sums, weights, reasons, prior: np.ndarray
+    ) -> Reading:
         logits = np.concatenate(sums.logits[condition])
         reason = reasons[condition]
         if reason is not None:
@@ -356,7 +358,9 @@ class Analyzer:
         clip = presence.normed(weights[condition]) @ logits
         return Reading(condition, calibrated.probabilities(clip), windows, True)
 
-    def _both(self, calibration: Calibration, sums: _Sums, weights, face: Reading, voice: Reading, prior: np.ndarray) -> Reading:
+    def _both(
+        self, calibration: Calibration, sums: _Sums, weights, face: Reading, voice: Reading, prior: np.ndarray
+    ) -> Reading:
         logits = np.concatenate(sums.logits["both"])
         if not (face.available or voice.available):
             reason = f"{face.reason}, {voice.reason}"

@@ -42,12 +42,15 @@ class Baseline:
 
 def residuals(head: CamHead, which: str, tokens: Tensor, probabilities: Tensor) -> Tensor:
     """Tokens [...,D] less what is usual for people at large and for each one's likely emotion [...,K]."""
-    return tokens - getattr(head, f"{which}_mean") - probabilities @ getattr(head, f"{which}_offsets")
+    mean: Tensor = getattr(head, f"{which}_mean")
+    offsets: Tensor = getattr(head, f"{which}_offsets")
+    return tokens - mean - probabilities @ offsets
 
 
 def trust(evidence: Tensor, head: CamHead) -> Tensor:
     """Draws [...] -> n / (n + kappa)."""
-    return evidence / (evidence + head.kappa)
+    kappa: Tensor = head.kappa  # type: ignore[assignment]
+    return evidence / (evidence + kappa)
 
 
 @torch.no_grad()

@@ -55,7 +55,7 @@ class Calibration:
 
     def with_baseline(self) -> "Calibration":
         """The calibration of readings against a person's own baseline."""
-        return replace(self, **self.personal)
+        return replace(self, **self.personal)  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class Case:
     windows: np.ndarray
 
 
-def reader(model: AttentionCAM, fitted: Calibration = Calibration()) -> Analyzer:
+def reader(model: AttentionCAM, fitted: Calibration) -> Analyzer:
     """The model as everyone reads clips with it."""
     return Analyzer(Checkpoint(model.eval(), "in training", fitted, {}), device="cpu")
 
@@ -108,13 +109,13 @@ def curve(confidence: np.ndarray, right: np.ndarray) -> list[list[float]]:
 
 def fit(
     model: AttentionCAM, clips: Sequence[Clip], pictures: ferplus.Faces, names: tuple[str, ...] = LABELS
-) -> tuple[Calibration, dict[str, object]]:
+) -> tuple[Calibration, dict[str, Any]]:
     """Calibration on the clips of dev people and on dev pictures, and what was measured there: n, accuracy, UAR.
 
     Clips are read as a visitor's are; uncalibrated log-probabilities differ from the logits by a constant only. Each
     person's clips are read twice: as a stranger's, and with the baseline that all of them give.
     """
-    analyzer = reader(model)
+    analyzer = reader(model, Calibration())
     strangers = [read(analyzer, clip) for clip in progress_bar(clips, description="dev clips")]
     known: list[ClipResult] = [None] * len(clips)  # type: ignore[list-item]
     for own in by_person(clips).values():

@@ -28,7 +28,7 @@ from avemo_core.labels import LABELS
 
 from . import calibrate, child, metrics, protocol
 from .calibrate import Clip
-from .recipe import EIGHT, Corpora, Settings, learn
+from .recipe import DEFAULT, EIGHT, Corpora, learn
 
 KINDS = ("none", "neutral", "enrolled", "unlabelled", "one emotion", "child")
 NEUTRAL_CLIPS = 3
@@ -123,21 +123,26 @@ def summary(table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
         if kind != "none":
             same = plain.loc[condition].loc[part.file].reset_index()
             out[kind][condition]["none"] = _report(same, names)
-            out[kind][condition]["gain"] = metrics.gain(*_arrays(same, names), _arrays(part, names)[0])
+            out[kind][condition]["gain"] = _gain(part, same, names)
     conditions = set(table.condition)
     for kind in out:
         for alone in ("face", "voice"):
             if {"both", alone} <= conditions:
                 by = {c: table[(table.baseline == kind) & (table.condition == c)].set_index("file") for c in ("both", alone)}
                 files = by["both"].index.intersection(by[alone].index)
-                first, second = (by[c].loc[files].reset_index() for c in (alone, "both"))
-                gain = metrics.gain(*_arrays(first, names), _arrays(second, names)[0])
-                out[kind]["both"][f"gain over {alone}"] = gain
+                both, one = (by[c].loc[files].reset_index() for c in ("both", alone))
+                out[kind]["both"][f"gain over {alone}"] = _gain(both, one, names)
     return out
 
 
 def _arrays(part: pd.DataFrame, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return part[list(names)].to_numpy(), np.array([names.index(t) for t in part.truth]), part.speaker.to_numpy()
+
+
+def _gain(part: pd.DataFrame, over: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores of `part` less those of `over`: the same clips in the same order, read in another way."""
+    said, truth, speakers = _arrays(part, names)
+    return metrics.gain(truth, said.argmax(1), _arrays(over, names)[0].argmax(1), speakers)
 
 
 def _report(part: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
@@ -176,16 +181,20 @@ def crossval(
             dev = protocol.fold_dev({k: v for k, v in people.items() if k not in without}, corpus, test)
             train = {speaker for k, v in people.items() if k not in without for speaker in v} - test - dev
             say(f"fold {name}: {len(train)} people train, {len(dev)} dev, {len(test)} test")
-            model, fitted, _ = learn(corpora, train, dev, runs, names, Settings().seeded(seed), without, say)
+            model, fitted, _ = learn(corpora, train, dev, runs, names, DEFAULT.seeded(seed), without, say)
             chosen = [i for i, row in enumerate(corpora.rows) if row.corpus == corpus and row.speaker in test]
             clips = [Clip(corpora.rows[i], int(labels[i]), corpora.sounds[i], corpora.tracks[i]) for i in chosen]
             table = predictions(calibrate.reader(model, fitted), clips, names, kinds)
-            (folder / f"{name}.json").write_text(json.dumps({"train": sorted(train), "dev": sorted(dev), "test": sorted(test)}))
+            (folder / f"{name}.json").write_text(
+                json.dumps({"train": sorted(train), "dev": sorted(dev), "test": sorted(test)})
+            )
             table.to_csv(path, index=False)
         training[name] = json.loads((folder / f"{name}.json").read_text())
         tables.append(pd.read_csv(path).assign(fold=name))
     report = summary(pd.concat(tables), names)
-    return {"corpus": corpus, "folds": how, "classes": list(names), "seed": seed, "done": list(training)} | {"scores": report}
+    return {"corpus": corpus, "folds": how, "classes": list(names), "seed": seed, "done": list(training)} | {
+        "scores": report
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -225,9 +234,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.json:
             for kind, by in one["scores"].items():
                 for condition, report in by.items():
-                    low, high = report["intervals"]["uar"]
-                    print(f"{args.corpus} {kind:12} {condition:6} n {report['n']:5} accuracy {report['accuracy']:.3f} "
-                          f"UAR {report['uar']:.3f} (95 % {low:.3f} to {high:.3f}) excess ECE {report['ece_excess']:.3f}")  # fmt: skip
+                    low, high = report["intervals"]["uar"] or (float("nan"), float("nan"))
+                    print(
+                        f"{args.corpus} {kind:12} {condition:6} n {report['n']:5} accuracy {report['accuracy']:.3f} UAR "
+                        f"{report['uar']:.3f} (95 % {low:.3f} to {high:.3f}) excess ECE {report['ece_excess']:.3f}"
+                    )
     if args.json:
         print(json.dumps(found[0] if len(found) == 1 else found, indent=2))
     return 0

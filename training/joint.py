@@ -170,7 +170,12 @@ class Pairs:
             drawn += [self.clip(int(self.seen[i])) if real else self.collage(i) for i in rows]
             one_person += [float(real)] * len(rows)
         mel, wanted = voice.batch_of(
-            [d[2] for d in drawn], self.voices.sounds, torch.from_numpy(self.voices.labels), classes, self.settings, self.generator
+            [d[2] for d in drawn],
+            self.voices.sounds,
+            torch.from_numpy(self.voices.labels),
+            classes,
+            self.settings,
+            self.generator,
         )
         tokens, present = torch.stack([d[0] for d in drawn]), torch.stack([d[1] for d in drawn])
         run = torch.rand(len(drawn), 1, generator=self.generator) < 0.1  # a run of frames without a face

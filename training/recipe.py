@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from avemo_core.calibration import Calibration
-from avemo_core.faces import Detector
 from avemo_core.labels import LABELS
 from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.systems import system
@@ -35,13 +34,16 @@ Say = Callable[[str], None]
 class Settings:
     """Of every stage; written into the card."""
 
-    face: FaceSettings = FaceSettings()
-    voice: VoiceSettings = VoiceSettings()
-    joint: JointSettings = JointSettings()
+    face: FaceSettings
+    voice: VoiceSettings
+    joint: JointSettings
 
     def seeded(self, seed: int) -> "Settings":
         """The same with another seed in every stage but the face's, which is trained once."""
         return Settings(self.face, replace(self.voice, seed=seed), replace(self.joint, seed=seed))
+
+
+DEFAULT = Settings(FaceSettings(), VoiceSettings(), JointSettings())
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,13 @@ class Corpora:
 
     @classmethod
     def read(cls, root: Path, cache: Path) -> "Corpora":
-        """`root` holds one folder a corpus; features come from `cache` or go there. FileNotFoundError names what is missing."""
+        """`root` holds one folder a corpus; features come from `cache` or go there. FileNotFoundError says what lacks."""
         rows = [r for name in protocol.VOICE_CORPORA for r in manifest.read(root / name, name) if r.label is not None]
         sounds = features.voices(rows, cache)
-        detector = Detector()
-        tracks = [features.face(r.path, cache, detector) if r.corpus == protocol.PAIRS else None for r in rows]
+        pairs = [n for n, row in enumerate(rows) if row.corpus == protocol.PAIRS]
+        tracks: list[FaceTrack | None] = [None] * len(rows)
+        for n, track in zip(pairs, features.faces_of([rows[n] for n in pairs], cache), strict=True):
+            tracks[n] = track
         return cls(root, rows, sounds, tracks, ferplus.read(root / "ferplus", "Training"))
 
     def labels(self, names: tuple[str, ...]) -> np.ndarray:
@@ -110,7 +114,7 @@ def learn(
     dev: set[str],
     runs: Path,
     names: tuple[str, ...] = LABELS,
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULT,
     without: tuple[str, ...] = (),
     say: Say = print,
 ) -> tuple[AttentionCAM, Calibration, dict]:

@@ -17,10 +17,10 @@ import torch
 from avemo_core import checkpoint
 
 from . import protocol
-from .recipe import Corpora, Settings, learn
+from .recipe import DEFAULT, Corpora, Settings, learn
 
 
-def train(root: Path, runs: Path, settings: Settings = Settings(), say=print) -> Path:
+def train(root: Path, runs: Path, settings: Settings = DEFAULT, say=print) -> Path:
     """All stages on everybody but the dev people -> `runs/default.safetensors`."""
     corpora = Corpora.read(root, runs / "cache")
     everybody = {row.speaker for row in corpora.rows}

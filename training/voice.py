@@ -6,7 +6,7 @@ some of the person's other takes, so that the personal baseline is learned with 
 
 import copy
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,7 +80,8 @@ class Episodes:
         for n, (row, label) in enumerate(zip(rows, labels, strict=True)):
             by_person[row.corpus, row.speaker][int(label)].append(n)
         self.people = [list(by.values()) for by in by_person.values()]
-        clips, people = defaultdict(int), defaultdict(int)
+        clips: Counter[str] = Counter()
+        people: Counter[str] = Counter()
         for (corpus, _), by in by_person.items():
             clips[corpus] += sum(map(len, by.values()))
             people[corpus] += 1
@@ -158,7 +159,8 @@ def dev_scores(model: AttentionCAM, sounds: list[Sound], rows: list[Row], labels
     for corpus in np.unique(corpora):
         for mark, guess in said.items():
             own = corpora == corpus
-            out[f"{corpus}{mark}"] = float(np.mean([(guess[own & (labels == k)] == k).mean() for k in np.unique(labels[own])]))
+            recall = [(guess[own & (labels == k)] == k).mean() for k in np.unique(labels[own])]
+            out[f"{corpus}{mark}"] = float(np.mean(recall))
     return out
 
 
@@ -170,9 +172,12 @@ def levelled(mel: Tensor) -> Tensor:
 class Drawn(Protocol):
     """What drawing a batch needs of a stage's settings."""
 
-    takes: int
-    mixup: float
-    smoothing: float
+    @property
+    def takes(self) -> int: ...
+    @property
+    def mixup(self) -> float: ...
+    @property
+    def smoothing(self) -> float: ...
 
 
 def batch_of(
@@ -237,9 +242,7 @@ def train(
             with torch.autocast("cpu", torch.bfloat16):
                 spoken = voice_output(model, mel.to(memory_format=torch.channels_last), whole)
             tokens = spoken.voice_token.float()
-            personal = personal_of(
-                model.head, "voice", tokens, others(settings.people, settings.takes, generator)
-            )
+            personal = personal_of(model.head, "voice", tokens, others(settings.people, settings.takes, generator))
             stranger = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens), wanted)
             known = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens, personal), wanted)
             loss = (1 - settings.personal) * stranger + settings.personal * known
@@ -257,7 +260,7 @@ def train(
         if len(held) and (epoch % 4 == 3 or epoch + 1 == settings.epochs):
             line |= dev_scores(average, dev_sounds, dev_rows, labels[held])
         history.append(line)
-        say(f"voice {({k: round(v, 3) for k, v in line.items()})} {time.time() - started:.0f} s")
+        say(f"voice { ({k: round(v, 3) for k, v in line.items()}) } {time.time() - started:.0f} s")
         progress.save(
             path,
             {name: part.state_dict() for name, part in parts.items()}

@@ -128,7 +128,7 @@ class AttentionCAM(nn.Module):
         face_trust = voice_trust = usual = None
         if personal is not None:
             face_trust, voice_trust = personal.trust[:, 0], personal.trust[:, 1]
-            usual = sum(self.head.usual(name, personal, weights[:, n]) for n, name in enumerate(MODALITIES))
+            usual = torch.stack([self.head.usual(name, personal, weights[:, n]) for n, name in enumerate(MODALITIES)]).sum(0)
         return Output(
             logits,
             bias + face_sum,

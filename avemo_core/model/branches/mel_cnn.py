@@ -52,7 +52,7 @@ class MelCNN(nn.Module):
             for block in cast(nn.ModuleList, stage):
                 if not whole:
                     maps = maps * columns_of(mask, maps)
-                    columns = columns_of(mask, maps, block.first.stride[1])  # type: ignore[union-attr, index]
+                    columns = columns_of(mask, maps, cast(ResidualBlock, block).first.stride[1])
                 maps = block(maps, columns)
         maps = self.attention(maps)
         return maps if columns is None else maps * columns
