@@ -7,12 +7,17 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from . import table
 from .types import WINDOW_HOP_S, AvemoError, ClipResult
+
+if TYPE_CHECKING:
+    from .analyzer import Analyzer
+    from .baseline import Baseline
 
 SUFFIXES = {
     *(".mp4", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".m4v", ".3gp"),
@@ -51,6 +56,14 @@ def parser() -> argparse.ArgumentParser:
         help="from one window to the next (default %(default)s)",
     )
     analyze.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
+    analyze.add_argument(
+        "--baseline",
+        type=Path,
+        nargs="+",
+        metavar="CLIP",
+        help="other clips of the same person, or folders of them: what is usual for this face and voice is taken off",
+    )
+    analyze.add_argument("--neutral", action="store_true", help="the clips of --baseline are known to be neutral")
     return top
 
 
@@ -61,6 +74,22 @@ def sentence(result: ClipResult) -> str:
         return f"no clear reading: {verdict.reason} (most likely {verdict.label}, {verdict.confidence:.2f})"
     who = {(True, True): "face and voice express", (True, False): "the face expresses", (False, True): "the voice expresses"}
     return f"{who[result.face.available, result.voice.available]} {verdict.label} (confidence {verdict.confidence:.2f})"
+
+
+def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> "Baseline":
+    """The person's baseline from these clips; one that cannot be read is reported and the rest are used."""
+    read: list[ClipResult] = []
+    for path in files:
+        try:
+            read.append(analyzer.analyze(path))
+        except AvemoError as error:
+            ERRORS.print(f"{path}: {error}", style="red", soft_wrap=True)
+    if not read:
+        raise AvemoError(f"No clip of --baseline could be read ({len(files)} found); give clips of the person.")
+    found = analyzer.learn(read, neutral)
+    told = found.summary()
+    ERRORS.print(f"Baseline from {told['clips']} clips: {told['face_s']} s of face, {told['voice_s']} s of speech.")
+    return found
 
 
 def analyze(args: argparse.Namespace) -> int:
@@ -74,6 +103,7 @@ def analyze(args: argparse.Namespace) -> int:
     from .analyzer import Analyzer  # torch takes seconds: not before there is something to read
 
     analyzer = Analyzer(args.checkpoint, args.device)
+    baseline = learn(analyzer, files_of(args.baseline), args.neutral) if args.baseline else None
     results: list[ClipResult] = []
     failed = 0
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -82,7 +112,7 @@ def analyze(args: argparse.Namespace) -> int:
         for path in files:
             bar.update(task, description=path.name[:40])
             try:
-                result = analyzer.analyze(path, every=args.every, person=args.person)
+                result = analyzer.analyze(path, every=args.every, person=args.person, baseline=baseline)
             except AvemoError as error:
                 failed += 1
                 bar.console.print(f"{path}: {error}", style="red", soft_wrap=True)

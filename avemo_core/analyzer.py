@@ -404,13 +404,17 @@ class Analyzer:
         wave_start_s: float,
         start_s: float,
         end_s: float,
-    ) -> dict[str, np.ndarray | None]:
-        """One window of a stream -> calibrated probabilities [7] by condition; None where that stream says nothing.
+        baseline: Baseline | None = None,
+    ) -> tuple[dict[str, np.ndarray | None], dict[str, Trace]]:
+        """One window of a stream -> calibrated probabilities [7] by condition, and what it says of the person.
+
+        Probabilities are None, and the trace is missing, where that stream says nothing.
 
         Args:
             maps: [n,D,h,w] from `embed`, of the frames at `face_times_s` [n], or None.
             wave: float32 [m] at 16 kHz that starts at `wave_start_s`, or None.
             start_s, end_s: the window, on the same clock.
+            baseline: what is known of the person.
         """
         heard = None if wave is None or len(wave) < 160 else sound.describe(wave, wave_start_s)
         cut = timeline.windows(None, heard, np.array([start_s]), np.array([end_s]))
@@ -434,14 +438,24 @@ class Analyzer:
             shrink_mask(valid, STRIDE),
         )
 
-        def run(condition: str, face: bool, voice: bool) -> np.ndarray:
-            out = self.model.fuse(*inputs, available=self._tensor(np.array([[face, voice]])))
-            return self.calibration.of(condition).probabilities(out.logits.float().cpu().numpy()[0], windows=True)
+        personal = None if baseline is None else baseline.personal(1, self.device)
+        calibration = self.calibration if baseline is None else self.calibration.with_baseline()
 
-        face = run("face", True, False) if sees else None
-        voice = run("voice", False, True) if speaks else None
-        both = run("both", True, True) if sees and speaks else (face if sees else voice)
-        return {"face": face, "voice": voice, "both": both}
+        def run(condition: str, face: bool, voice: bool) -> tuple[np.ndarray, Output]:
+            out = self.model.fuse(*inputs, available=self._tensor(np.array([[face, voice]])), personal=personal)
+            return calibration.of(condition).probabilities(out.logits.float().cpu().numpy()[0], windows=True), out
+
+        found: dict[str, np.ndarray | None] = dict.fromkeys(CONDITIONS)
+        traces = {}
+        if sees:
+            found["face"], out = run("face", True, False)
+            traces["face"] = Trace(out.face_token[0].float().cpu().numpy(), len(face_times_s) * FACE_STEP_S)
+        if speaks:
+            found["voice"], out = run("voice", False, True)
+            spoken_s = float(heard.voiced.sum()) * SOUND_HOP_S  # type: ignore[union-attr]
+            traces["voice"] = Trace(out.voice_token[0].float().cpu().numpy(), spoken_s)
+        found["both"] = run("both", True, True)[0] if sees and speaks else found["face" if sees else "voice"]
+        return found, traces
 
 
 def _noting(chunks: Generator[Any, None, tuple[str, ...]], notes: list[str]) -> Iterator[Any]:

@@ -136,7 +136,8 @@ def learn(
     if missing:
         raise ValueError(f"No training clip of {', '.join(names[k] for k in missing)}; the classes are {', '.join(names)}.")
 
-    faces = stage_folder(runs, "face", settings.face)
+    network = system("attention_cam").settings
+    faces = stage_folder(runs, "face", network, settings.face)
     face.train(corpora.pictures, faces, settings.face, say)
 
     def picked(corpora_of_stage: tuple[str, ...], chosen: np.ndarray) -> list[int]:
@@ -144,9 +145,9 @@ def learn(
 
     heard, heard_dev = picked(protocol.STUDIO, learned), picked(protocol.STUDIO, held)
     files = [f"{corpora.rows[i].corpus}/{corpora.rows[i].path.name}" for i in heard]
-    voices = stage_folder(runs, "voice", settings.voice, names, files)
+    voices = stage_folder(runs, "voice", network, settings.voice, names, files)
     torch.manual_seed(0)  # every run starts from the same weights; seeds decide what it sees and when
-    model = AttentionCAM(**system("attention_cam").settings | {"classes": len(names)})
+    model = AttentionCAM(**network | {"classes": len(names)})
     both = heard + heard_dev
     model = voice.train(
         [corpora.rows[i] for i in both],
