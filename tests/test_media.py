@@ -1,6 +1,7 @@
 """Files in, clips out: every container, every defect that a person's file has, and the process that reads them."""
 
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -280,11 +282,11 @@ def test_every_kind_of_pixel_becomes_rgb(tmp_path, mode):
 def test_decompression_bomb_is_refused_from_its_header(tmp_path):
     path = make.huge_png(tmp_path / "bomb.png")
     assert path.stat().st_size < 25_000
-    media.warm()
-    before = time.perf_counter()
-    with pytest.raises(MediaError, match="169 megapixels"):
-        media.decode(path)
-    assert time.perf_counter() - before < 0.5  # decoding it takes seconds
+    whole = path.read_bytes()
+    for content in (whole, whole[: whole.index(b"IDAT") + 4]):  # as surely without a single pixel of it
+        path.write_bytes(content)
+        with pytest.raises(MediaError, match="169 megapixels"):
+            media.decode(path)
 
 
 def test_moving_picture_says_that_one_frame_is_read(tmp_path):
@@ -335,7 +337,6 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
 
 def test_each_bad_file_gets_one_clear_sentence(tmp_path):
     for name, (path, words) in bad_files(tmp_path).items():
-        before = time.perf_counter()
         with pytest.raises(MediaError) as caught:
             print(name, media.decode(path))  # pytest shows it when nothing is raised
         text = str(caught.value)
@@ -344,7 +345,7 @@ def test_each_bad_file_gets_one_clear_sentence(tmp_path):
             name,
             text,
         )
-        assert len(text) < 250 and time.perf_counter() - before < 2, name
+        assert len(text) < 250, name
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".wav", ".flac", ".avi"])
@@ -397,10 +398,12 @@ def test_limits_refuse_before_decoding(tmp_path):
 
 def test_ten_hours_are_refused_from_the_header(tmp_path):
     path = make.write_clip(tmp_path / "long.mkv", frame_times=[0, 12_000, 24_000, 36_000], audio=False)
-    before = time.perf_counter()
-    with pytest.raises(MediaError, match="10 hours long, and at most 60 minutes"):
-        media.decode(path)
-    assert time.perf_counter() - before < 1
+    whole = path.read_bytes()
+    second = whole.index(b"\x1f\x43\xb6\x75", whole.index(b"\x1f\x43\xb6\x75") + 4)  # where a second Cluster begins
+    for content in (whole, whole[:second]):  # as surely without anything that lies hours away
+        path.write_bytes(content)
+        with pytest.raises(MediaError, match="10 hours long, and at most 60 minutes"):
+            media.decode(path)
 
 
 def test_ten_hours_behind_a_lying_header_are_refused(tmp_path):
@@ -462,32 +465,37 @@ def test_worker_killed_while_it_works_is_one_sentence(tmp_path):
 
 def test_worker_that_hangs_is_given_up(tmp_path):
     clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 4.0, size=(640, 480)))
-    limits = media.Limits(silence_s=0.5)
+    limits = media.Limits(silence_s=2.0, seconds=1e6)  # only the silence can end it
     generator = media.frames(clip, every_s=0.02, limits=limits)
     next(generator)
     for worker in psutil.Process().children():
         if "decoding.worker" in " ".join(worker.cmdline()):
             worker.send_signal(signal.SIGSTOP)
-    before = time.perf_counter()
     with pytest.raises(MediaError, match="in time"):
         list(generator)
-    assert time.perf_counter() - before < 3
     assert media.decode(clip.path) == clip
 
 
-def test_time_limit_holds_although_there_is_progress(tmp_path):
+def test_time_limit_holds_although_there_is_progress(tmp_path, monkeypatch):
     clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 4.0, size=(640, 480)))
     seen = []
-    with pytest.raises(MediaError, match="in time"):
-        for _ in media.frames(clip, every_s=0.001, progress=lambda d, t: seen.append(d), limits=media.Limits(seconds=0.4)):
-            pass
+    with monkeypatch.context() as patched:  # ten seconds go by whenever the clock is read
+        patched.setattr(media, "time", SimpleNamespace(monotonic=itertools.count(0, 10).__next__))
+        with pytest.raises(MediaError, match="in time"):
+            for _ in media.frames(clip, every_s=0.02, progress=lambda d, t: seen.append(d)):
+                pass
     assert seen and media.decode(clip.path) == clip
 
 
-def test_the_callers_own_time_is_not_counted(tmp_path):
+def test_the_callers_own_time_is_not_counted(tmp_path, monkeypatch):
     clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 3.0, size=(640, 480)))
-    for _ in media.frames(clip, every_s=0.05, limits=media.Limits(seconds=1.5)):
-        time.sleep(0.6)
+    passed = [0.0]
+    monkeypatch.setattr(media, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0]))
+    read = 0
+    for chunk, _ in media.frames(clip, every_s=0.05):
+        passed[0] += 2 * media.Limits().seconds
+        read += len(chunk)
+    assert read == 60
 
 
 def test_memory_limit_is_one_sentence(tmp_path):
@@ -572,14 +580,14 @@ print(*[p.pid for p in psutil.Process().children()], flush=True)
 """
     )
     pids = [int(pid) for pid in process.stdout.readline().split()]
-    assert len(pids) == 2 and all(psutil.pid_exists(pid) for pid in pids)
+    assert len(pids) == 2
     if how == "is killed":
         process.kill()
-    process.wait(10)
-    deadline = time.time() + 5
-    while any(running(pid) for pid in pids) and time.time() < deadline:
+    process.wait(60)
+    deadline = time.monotonic() + 60
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a worker outlives its parent"
         time.sleep(0.05)
-    assert not any(running(pid) for pid in pids)
 
 
 def running(pid: int) -> bool:
@@ -624,7 +632,7 @@ print("parent", media.decode({str(path)!r}).duration_s, flush=True)
     assert process.communicate(timeout=60)[0] == "child 1.0\nparent 1.0\n"
 
 
-# ---------------------------------------------------------------- long clips and speed
+# ---------------------------------------------------------------- memory
 
 
 def resident(processes) -> int:
@@ -658,37 +666,6 @@ def test_half_hour_clip_is_read_in_constant_memory(tmp_path):
     assert seen == sorted(seen) and len(seen) > 20
     # Held whole, the frames would take 830 MB and the sound 115 MB.
     assert peak - base < 60e6, f"{(peak - base) / 1e6:.0f} MB"
-
-
-def processor_time() -> float:
-    """Seconds that this process and its workers have worked."""
-    return sum(sum(p.cpu_times()[:2]) for p in [psutil.Process(), *psutil.Process().children()])
-
-
-def test_three_second_clip_is_read_in_a_moment(tmp_path):
-    clip = make.write_clip(tmp_path / "clip.mp4", 3.0, size=(360, 270), fps=30)
-    media.warm()
-    work, walls = [], []
-    for _ in range(7):
-        before, spent = time.perf_counter(), processor_time()
-        found = media.decode(clip)
-        all_frames(found)
-        all_sound(found)
-        walls.append(time.perf_counter() - before)
-        work.append(processor_time() - spent)
-    print(f"3 s of 360x270: {min(walls) * 1e3:.0f} ms at best, of processor time {min(work) * 1e3:.0f} ms")
-    assert min(work) < 0.15  # processor time, so that a busy machine does not decide; about 0.06 s
-
-
-def test_frames_cross_between_the_processes_fast(tmp_path):
-    path = make.write_clip(tmp_path / "still.mp4", frame_times=[0.0, 8.0], size=(960, 720), audio=False)
-    clip = media.decode(path)  # one picture repeated: hardly any decoding, only the way across
-    before, size = time.perf_counter(), 0
-    for chunk, _ in media.frames(clip, every_s=0.02):
-        size += chunk.nbytes
-    rate = size / (time.perf_counter() - before)
-    print(f"{rate / 1e6:.0f} MB/s through the pipe")
-    assert rate > 150e6
 
 
 def test_memory_is_flat_over_many_clips(tmp_path):

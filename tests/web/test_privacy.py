@@ -251,7 +251,7 @@ def test_a_clip_that_cannot_be_read_is_not_kept(site: Served) -> None:
     assert stored(site) == before
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
