@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -180,6 +181,20 @@ def test_a_file_name_is_shown_but_never_a_path(site: Served) -> None:
     assert all(path.parent.parent == site.services.visitors.folder for path in stored(site))
     for kind in ("json", "csv"):
         assert str(site.services.visitors.folder) not in client.get(f"/api/results/{result}/download/{kind}").text
+
+
+def test_a_download_keeps_the_script_of_its_name_and_nothing_else_of_it(site: Served) -> None:
+    client = site.guest()
+    result = read(client, name='Злость\'; x="1"\r\nset-cookie: a=b\u202e 100%.wav')
+    answer = client.get(f"/api/results/{result}/download/csv")
+    ours = client.get(f"/api/results/{result}").json()["record"]["path"].removesuffix(".wav")
+    form = r"""attachment; filename="([\w .-]+)"; filename\*=UTF-8''([A-Za-z0-9%._~-]+)"""
+    plain, star = re.fullmatch(form, answer.headers["content-disposition"]).groups()  # type: ignore[union-attr]
+    assert plain.startswith("______") and plain.endswith("-avemo.csv")
+    assert unquote(star) == f"{ours}-avemo.csv"
+    assert unquote(star).startswith("Злость'") and "100%" in unquote(star)
+    assert all(character.isprintable() and character not in '"/\\' for character in unquote(star))
+    assert "set-cookie" not in answer.headers
 
 
 def test_ids_cannot_be_guessed(site: Served) -> None:
