@@ -30,7 +30,7 @@ from .types import (
     Reading,
     Sound,
 )
-from .verdict import condition_of, conflict, shares, verdict
+from .verdict import condition_of, conflict, nothing_read, shares, verdict
 
 Progress = Callable[[str, float, float], None]
 
@@ -298,8 +298,7 @@ class Analyzer:
     def _both(self, sums: _Sums, weights, face: Reading, voice: Reading, prior: np.ndarray) -> Reading:
         logits = np.concatenate(sums.logits["both"])
         if not (face.available or voice.available):
-            reason = f"{face.reason}, {voice.reason}"
-            return Reading("both", prior, np.tile(prior, (len(logits), 1)), False, reason)
+            return Reading("both", prior, np.tile(prior, (len(logits), 1)), False, nothing_read(face, voice))
         clip_calibration = self.calibration.of(condition_of(face, voice))
         windows = self.calibration.both.probabilities(logits, windows=True)
         seen = face.available & (weights["face"] >= presence.SHARE_NEEDED)

@@ -460,13 +460,16 @@ class LivePage {
   }
 
   sentence({ verdict, face, voice, why }) {
-    if (!verdict) return [`<span class="w">Nothing to read: ${why.face}, ${why.voice}.</span>`, `Nothing to read: ${why.face}, ${why.voice}.`];
+    const nothing = `Nothing to read: ${why.face}, ${why.voice}.`;
+    if (!verdict) return [`<span class="w">${nothing}</span>`, nothing];
     if (verdict.abstained) return [`No clear reading: <span class="w">${verdict.reason}.</span>`, `No clear reading: ${verdict.reason}.`];
     const top = (p) => this.labels[p.indexOf(Math.max(...p))];
     const agree = face && voice && top(face) === verdict.label && top(voice) === verdict.label;
-    const both = agree ? "Face and voice express" : "Face and voice together express";
-    const who = face && voice ? both : face ? "The face expresses" : "The voice expresses";
-    return [`<span class="w">${who}</span> ${this.word(verdict.label)}`, `${who} ${verdict.label}.`];
+    const neutral = verdict.label === "neutral";
+    const both = `${agree ? "Both face and voice" : "Face and voice together"} ${neutral ? "are" : "express"}`;
+    const one = face ? `The face ${neutral ? "looks" : "expresses"}` : `The voice ${neutral ? "sounds" : "expresses"}`;
+    const says = face && voice ? both : one;
+    return [`<span class="w">${says}</span> ${this.word(verdict.label)}`, `${says} ${verdict.label}.`];
   }
 
   word(label) {

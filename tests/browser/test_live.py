@@ -91,7 +91,9 @@ def test_face_and_voice_are_read_as_they_come(live: Page):
     values = live.wait_for_function(VALUES).json_value()
     assert len(values) == len(LABELS)
     assert sum(values) == pytest.approx(1, abs=0.05)
-    live.wait_for_function("/expresses? |No clear reading/.test(document.querySelector('[data-part=sentence]').textContent)")
+    live.wait_for_function(
+        "/^(Both |Face |The face |The voice |No clear )/.test(document.querySelector('[data-part=sentence]').textContent)"
+    )
     readings = wait_for_readings(live, 20)
     assert all(reading["age_ms"] > 0 for reading in readings)
     assert [r["sequence"] for r in readings if r["sequence"]] == sorted({r["sequence"] for r in readings if r["sequence"]})
