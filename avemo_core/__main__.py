@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import table
 from .types import WINDOW_HOP_S, AvemoError, ClipResult
+from .verdict import verb
 
 if TYPE_CHECKING:
     from .analyzer import Analyzer
@@ -72,8 +73,9 @@ def sentence(result: ClipResult) -> str:
     verdict = result.verdict
     if verdict.abstained:
         return f"no clear reading: {verdict.reason} (most likely {verdict.label}, {verdict.confidence:.2f})"
-    who = {(True, True): "face and voice express", (True, False): "the face expresses", (False, True): "the voice expresses"}
-    return f"{who[result.face.available, result.voice.available]} {verdict.label} (confidence {verdict.confidence:.2f})"
+    face, voice = result.face.available, result.voice.available
+    who = "face and voice" if face and voice else "the face" if face else "the voice"
+    return f"{who} {verb(verdict.label, face, voice)} {verdict.label} (confidence {verdict.confidence:.2f})"
 
 
 def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> "Baseline":

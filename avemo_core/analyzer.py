@@ -32,7 +32,7 @@ from .types import (
     Sound,
     Trace,
 )
-from .verdict import condition_of, conflict, shares, verdict
+from .verdict import condition_of, conflict, nothing_read, shares, verdict
 
 Progress = Callable[[str, float, float], None]
 
@@ -363,8 +363,7 @@ class Analyzer:
     ) -> Reading:
         logits = np.concatenate(sums.logits["both"])
         if not (face.available or voice.available):
-            reason = f"{face.reason}, {voice.reason}"
-            return Reading("both", prior, np.tile(prior, (len(logits), 1)), False, reason)
+            return Reading("both", prior, np.tile(prior, (len(logits), 1)), False, nothing_read(face, voice))
         clip_calibration = calibration.of(condition_of(face, voice))
         windows = calibration.both.probabilities(logits, windows=True)
         seen = face.available & (weights["face"] >= presence.SHARE_NEEDED)

@@ -333,8 +333,8 @@ class LiveReader:
         wave, wave_start_s = self._sound.tail()
         enough = self._sound_present(now_s) and len(wave) >= ENOUGH_SOUND_S * SAMPLE_RATE
         self._voiced = bool(enough and sound.voice_activity(sound.level_db(wave))[-30:].any())
-        raw, traces = self._analyzer.read_window(
-            maps, times if face_now else np.zeros(0), wave if enough else None, wave_start_s, start_s, now_s, self._baseline
+        raw, _ = self._analyzer.read_window(
+            maps, times if face_now else np.zeros(0), wave if enough else None, wave_start_s, start_s, now_s
         )
         self._why = {
             "face": None if raw["face"] is not None else self._why_no_face(),

@@ -51,7 +51,7 @@ def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Readi
     used = calibration.of(condition_of(face, voice))
     confidence = float(top[0])
     if not (face.available or voice.available):
-        return Verdict(label, confidence, True, f"{face.reason}, {voice.reason}", used.threshold, None)
+        return Verdict(label, confidence, True, nothing_read(face, voice), used.threshold, None)
     agreement = used.agreement(confidence)
     if confidence >= used.threshold and not _third(face, voice, both):
         return Verdict(label, confidence, False, None, used.threshold, agreement)
@@ -62,6 +62,23 @@ def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Readi
     else:
         reason = "no emotion stands out enough"
     return Verdict(label, confidence, True, reason, used.threshold, agreement)
+
+
+def nothing_read(face: Reading, voice: Reading) -> str:
+    """The reasons of both, in one: "no face and no sound in this clip"."""
+    first, second, here = str(face.reason), str(voice.reason), " in this clip"
+    if first.endswith(here) and second.endswith(here):
+        return f"{first.removesuffix(here)} and {second}"
+    return f"{first}, and {second}"
+
+
+def verb(label: str, face: bool, voice: bool) -> str:
+    """What face and voice, or the one that was read, do: they express an emotion, but they are, look or sound neutral."""
+    if face and voice:
+        return "are" if label == "neutral" else "express"
+    if label != "neutral":
+        return "expresses"
+    return "looks" if face else "sounds"
 
 
 def _third(face: Reading, voice: Reading, both: Reading) -> bool:

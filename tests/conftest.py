@@ -6,6 +6,7 @@ Tests marked `real` or `gpu` are deselected, not skipped, on a machine that lack
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -94,3 +95,18 @@ def clip_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def webcam(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
+    """(Frames uint8 [30,240,320,3] at 15 a second, float32 [n] at 48 kHz) of a drawn face that speaks."""
+    folder = tmp_path_factory.mktemp("webcam")
+    synthetic.write_webcam(folder / "v.y4m", folder / "a.wav", seconds=2.0)
+    with av.open(str(folder / "v.y4m")) as file:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    wave = np.frombuffer((folder / "a.wav").read_bytes()[44:], "<i2").astype(np.float32) / 32768
+    return frames, wave
+
+
+def is_one_sentence(text: str) -> bool:
+    return text.endswith(".") and "\n" not in text and "Traceback" not in text and 20 < len(text) < 200

@@ -2,8 +2,10 @@
 
 The picture tells its own time and its own way up: the lower half shows the frame's number in ten bars, red is on the upper
 left, blue on the upper right. The sound is a tone of 440 Hz unless a wave is given.
+all_frames and all_sound read a clip whole.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Sequence
@@ -12,6 +14,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
+
+from avemo_core import media
+from avemo_core.types import Clip
 
 BARS = 10
 CODECS = {  # suffix -> picture coding, sound coding, sound rate
@@ -198,3 +204,28 @@ def write_wav(path: Path, wave: np.ndarray, rate: int = 16_000) -> Path:
     body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
     return path
+
+
+def all_frames(clip: Clip, **how) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 [n,H,W,3] and seconds [n]: everything that media.frames yields."""
+    chunks = list(media.frames(clip, **how))
+    return np.concatenate([c[0] for c in chunks]), np.concatenate([c[1] for c in chunks])
+
+
+def all_sound(clip: Clip, **how) -> np.ndarray:
+    """float32 [n] at 16 kHz: everything that media.sound yields."""
+    return np.concatenate([wave for wave, _ in media.sound(clip, **how)])
+
+
+def jpeg(picture: np.ndarray, **options) -> bytes:
+    """A JPEG of uint8 [H,W,3]; `options` are Pillow's."""
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "JPEG", **({"quality": 80} | options))
+    return out.getvalue()
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A PNG of uint8 [H,W,3]."""
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG")
+    return out.getvalue()

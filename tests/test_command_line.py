@@ -71,7 +71,7 @@ def test_several_clips_give_sentences_and_a_table(clip_of, tmp_path):
     assert done.returncode == 0
     said = done.stdout.splitlines()
     assert len(said) == 2 and said[0].startswith(f"{clips[0]}: ")
-    assert "no face in this clip, no sound in this clip" in said[1] and "feels" not in done.stdout
+    assert "no face and no sound in this clip" in said[1] and "feels" not in done.stdout
     with written.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == table.HEADER and len(header) == 3 + 3 * len(LABELS)

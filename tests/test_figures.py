@@ -108,10 +108,14 @@ def peaked(label: str, height: float) -> np.ndarray:
         (("anger", 0.8), ("anger", 0.15), "Face and voice together express anger"),
         (("anger", 0.8), None, "The face expresses anger"),
         (None, ("anger", 0.6), "The voice expresses anger"),
+        (("neutral", 0.8), ("neutral", 0.6), "Both face and voice are neutral"),
+        (("neutral", 0.8), ("fear", 0.6), "Face and voice together are neutral"),
+        (("neutral", 0.8), None, "The face looks neutral"),
+        (None, ("neutral", 0.6), "The voice sounds neutral"),
     ],
 )
 def test_sentence_names_who_expresses_it(read, face, voice, opening: str) -> None:
-    result = confident(read("talk.mp4"), "anger")
+    result = confident(read("talk.mp4"), opening.split()[-1])
 
     def of(reading, peak):
         return replace(reading, available=peak is not None, probabilities=peaked(*(peak or ("anger", 0.5))))

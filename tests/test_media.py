@@ -1,17 +1,11 @@
-"""Files in, clips out: every container, every defect that a person's file has, and the process that reads them."""
+"""Files in, clips out: every container, every defect that a person's file has."""
 
 import io
 import os
-import signal
-import subprocess
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -19,26 +13,10 @@ from avemo_core import media
 from avemo_core.types import MediaError
 
 from . import media_files as make
+from .media_files import all_frames, all_sound
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 VIDEO = [".mp4", ".mov", ".webm", ".mkv", ".avi"]
 SOUND = [".wav", ".mp3", ".flac", ".ogg", ".m4a"]
-
-
-@pytest.fixture
-def data() -> Path:
-    if not DATA.is_dir():
-        pytest.fail(f"The real clips and photos are not at {DATA}; run with -m 'not real' where they are absent.")
-    return DATA
-
-
-def all_frames(clip, **how) -> tuple[np.ndarray, np.ndarray]:
-    chunks = list(media.frames(clip, **how))
-    return np.concatenate([c[0] for c in chunks]), np.concatenate([c[1] for c in chunks])
-
-
-def all_sound(clip, **how) -> np.ndarray:
-    return np.concatenate([wave for wave, _ in media.sound(clip, **how)])
 
 
 def finished(generator) -> tuple:
@@ -280,11 +258,11 @@ def test_every_kind_of_pixel_becomes_rgb(tmp_path, mode):
 def test_decompression_bomb_is_refused_from_its_header(tmp_path):
     path = make.huge_png(tmp_path / "bomb.png")
     assert path.stat().st_size < 25_000
-    media.warm()
-    before = time.perf_counter()
-    with pytest.raises(MediaError, match="169 megapixels"):
-        media.decode(path)
-    assert time.perf_counter() - before < 0.5  # decoding it takes seconds
+    whole = path.read_bytes()
+    for content in (whole, whole[: whole.index(b"IDAT") + 4]):  # as surely without a single pixel of it
+        path.write_bytes(content)
+        with pytest.raises(MediaError, match="169 megapixels"):
+            media.decode(path)
 
 
 def test_moving_picture_says_that_one_frame_is_read(tmp_path):
@@ -335,7 +313,6 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
 
 def test_each_bad_file_gets_one_clear_sentence(tmp_path):
     for name, (path, words) in bad_files(tmp_path).items():
-        before = time.perf_counter()
         with pytest.raises(MediaError) as caught:
             print(name, media.decode(path))  # pytest shows it when nothing is raised
         text = str(caught.value)
@@ -344,7 +321,7 @@ def test_each_bad_file_gets_one_clear_sentence(tmp_path):
             name,
             text,
         )
-        assert len(text) < 250 and time.perf_counter() - before < 2, name
+        assert len(text) < 250, name
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv", ".wav", ".flac", ".avi"])
@@ -397,10 +374,12 @@ def test_limits_refuse_before_decoding(tmp_path):
 
 def test_ten_hours_are_refused_from_the_header(tmp_path):
     path = make.write_clip(tmp_path / "long.mkv", frame_times=[0, 12_000, 24_000, 36_000], audio=False)
-    before = time.perf_counter()
-    with pytest.raises(MediaError, match="10 hours long, and at most 60 minutes"):
-        media.decode(path)
-    assert time.perf_counter() - before < 1
+    whole = path.read_bytes()
+    second = whole.index(b"\x1f\x43\xb6\x75", whole.index(b"\x1f\x43\xb6\x75") + 4)  # where a second Cluster begins
+    for content in (whole, whole[:second]):  # as surely without anything that lies hours away
+        path.write_bytes(content)
+        with pytest.raises(MediaError, match="10 hours long, and at most 60 minutes"):
+            media.decode(path)
 
 
 def test_ten_hours_behind_a_lying_header_are_refused(tmp_path):
@@ -424,295 +403,15 @@ def test_a_playlist_inside_opens_no_other_file(tmp_path):
             media.decode(tmp_path / name)
 
 
-# ---------------------------------------------------------------- the worker
-
-
-def worker_of(call) -> psutil.Process:
-    """The worker process that serves this call."""
-    before = {p.pid for p in psutil.Process().children()}
-    media.warm()
-    call()
-    workers = [p for p in psutil.Process().children() if "decoding.worker" in " ".join(p.cmdline())]
-    assert workers, before
-    return workers[0]
-
-
-def test_worker_is_reused_and_starts_again_after_it_was_killed(tmp_path):
-    path = make.write_clip(tmp_path / "clip.mp4", 1.0)
-    media._close_all()
-    first = worker_of(lambda: media.decode(path))
-    assert worker_of(lambda: list(media.frames(media.decode(path)))).pid == first.pid
-    assert not [m.path for m in first.memory_maps() if "torch" in m.path]  # it starts light, whatever this program holds
-    first.kill()
-    first.wait(5)
-    assert worker_of(lambda: media.decode(path)).pid != first.pid
-
-
-def test_worker_killed_while_it_works_is_one_sentence(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 4.0, size=(640, 480)))
-    generator = media.frames(clip, every_s=0.02)
-    next(generator)
-    for worker in psutil.Process().children():
-        if "decoding.worker" in " ".join(worker.cmdline()):
-            worker.kill()
-    with pytest.raises(MediaError, match="SIGKILL"):
-        list(generator)
-    assert len(all_frames(clip)[0]) == 40
-
-
-def test_worker_that_hangs_is_given_up(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 4.0, size=(640, 480)))
-    limits = media.Limits(silence_s=0.5)
-    generator = media.frames(clip, every_s=0.02, limits=limits)
-    next(generator)
-    for worker in psutil.Process().children():
-        if "decoding.worker" in " ".join(worker.cmdline()):
-            worker.send_signal(signal.SIGSTOP)
-    before = time.perf_counter()
-    with pytest.raises(MediaError, match="in time"):
-        list(generator)
-    assert time.perf_counter() - before < 3
-    assert media.decode(clip.path) == clip
-
-
-def test_time_limit_holds_although_there_is_progress(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 4.0, size=(640, 480)))
-    seen = []
-    with pytest.raises(MediaError, match="in time"):
-        for _ in media.frames(clip, every_s=0.001, progress=lambda d, t: seen.append(d), limits=media.Limits(seconds=0.4)):
-            pass
-    assert seen and media.decode(clip.path) == clip
-
-
-def test_the_callers_own_time_is_not_counted(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 3.0, size=(640, 480)))
-    for _ in media.frames(clip, every_s=0.05, limits=media.Limits(seconds=1.5)):
-        time.sleep(0.6)
-
-
-def test_memory_limit_is_one_sentence(tmp_path):
-    path = make.write_clip(tmp_path / "large.mp4", 0.4, size=(3840, 2160), audio=False)
-    for megabytes in (100, 300):  # less than Python and the decoder themselves need, and a little more
-        with pytest.raises(MediaError, match="of memory to decode"):
-            all_frames(media.decode(path), limits=media.Limits(memory_bytes=megabytes * 2**20))
-    assert len(all_frames(media.decode(path))[0]) == 4
-
-
-def test_generator_closed_early_leaves_the_worker_usable(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 6.0, size=(640, 480)))
-    first = worker_of(lambda: None).pid
-    for _ in range(30):  # a decoder that is freed in the middle must never wait for itself
-        generator = media.frames(clip, every_s=0.02)
-        next(generator)
-        generator.close()
-        media.warm()
-    assert worker_of(lambda: media.decode(clip.path)).pid == first
-    assert len(all_sound(clip)) == 96_000
-
-
-def test_progress_may_stop_the_reading(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 6.0, size=(640, 480)))
-
-    def stop(done_s: float, total_s: float) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        list(media.frames(clip, progress=stop))
-    assert media.decode(clip.path) == clip
-
-
-def test_progress_ends_at_the_whole(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 6.0))
-    for stage in (media.frames, media.sound):
-        seen = []
-        list(stage(clip, progress=lambda done, total, seen=seen: seen.append((done, total))))
-        assert seen == sorted(seen) and seen[-1] == (clip.duration_s, clip.duration_s)
-
-
-def test_many_threads_read_at_once(tmp_path):
-    paths = [make.write_clip(tmp_path / f"{i}{s}", 1.0 + i / 10) for i, s in enumerate(VIDEO + SOUND)]
-
-    def read(path: Path) -> tuple:
-        clip = media.decode(path)
-        pictures = sum(len(c) for c, _ in media.frames(clip))
-        return path.name, pictures, sum(len(w) for w, _ in media.sound(clip))
-
-    alone = [read(path) for path in paths]
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(read, paths * 2)) == alone * 2
-    assert len([p for p in psutil.Process().children() if "decoding.worker" in " ".join(p.cmdline())]) <= media.IDLE_WORKERS
-
-
-def test_frames_and_sound_may_interleave(tmp_path):
-    clip = media.decode(make.write_clip(tmp_path / "clip.mp4", 3.0))
-    pairs = list(zip(media.frames(clip, every_s=0.01), media.sound(clip), strict=False))
-    assert pairs
-
-
-def child(code: str) -> subprocess.Popen:
-    root = str(Path(__file__).parents[1])
-    return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n" + code], stdout=subprocess.PIPE, text=True
-    )
-
-
-@pytest.mark.parametrize("how", ["returns", "is killed"])
-def test_workers_end_with_their_parent(tmp_path, how):
-    path = make.write_clip(tmp_path / "clip.mp4", 6.0, size=(640, 480))
-    process = child(
-        f"""
-from avemo_core import media
-import psutil, time
-clip = media.decode({str(path)!r})
-busy = media.frames(clip, every_s=0.01)
-next(busy)  # one worker is in the middle of its work, one is idle
-media.warm()
-print(*[p.pid for p in psutil.Process().children()], flush=True)
-{"time.sleep(60)" if how == "is killed" else ""}
-"""
-    )
-    pids = [int(pid) for pid in process.stdout.readline().split()]
-    assert len(pids) == 2 and all(psutil.pid_exists(pid) for pid in pids)
-    if how == "is killed":
-        process.kill()
-    process.wait(10)
-    deadline = time.time() + 5
-    while any(running(pid) for pid in pids) and time.time() < deadline:
-        time.sleep(0.05)
-    assert not any(running(pid) for pid in pids)
-
-
-def running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def test_reading_needs_no_torch_and_does_not_run_main_again(tmp_path):
-    path = make.write_clip(tmp_path / "clip.mp4", 1.0)
-    script = tmp_path / "main.py"
-    root = str(Path(__file__).parents[1])
-    script.write_text(
-        f"""
-import sys
-sys.path.insert(0, {root!r})
-print("main runs")
-from avemo_core import media
-clip = media.decode({str(path)!r})
-print(sum(len(f) for f, _ in media.frames(clip)), sorted({{"torch", "gradio", "av"}} & set(sys.modules)))
-"""
-    )
-    out = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
-    assert out.stdout == "main runs\n10 []\n", out.stdout + out.stderr  # no `if __name__ == "__main__"`, and no torch
-
-
-def test_forked_child_has_workers_of_its_own(tmp_path):
-    path = make.write_clip(tmp_path / "clip.mp4", 1.0)
-    process = child(
-        f"""
-from avemo_core import media
-import os
-media.decode({str(path)!r})
-if os.fork() == 0:
-    print("child", media.decode({str(path)!r}).duration_s, flush=True)
-    os._exit(0)
-os.wait()
-print("parent", media.decode({str(path)!r}).duration_s, flush=True)
-"""
-    )
-    assert process.communicate(timeout=60)[0] == "child 1.0\nparent 1.0\n"
-
-
-# ---------------------------------------------------------------- long clips and speed
-
-
-def resident(processes) -> int:
-    return sum(p.memory_info().rss for p in processes if p.is_running())
-
-
-def test_half_hour_clip_is_read_in_constant_memory(tmp_path):
-    """1800 s at one frame a second and 8 kHz sound; what parent and worker hold must not grow with the length."""
-    path = make.write_clip(
-        tmp_path / "half_hour.mkv",
-        1800.0,
-        fps=1,
-        size=(320, 240),
-        codecs=("libx264", "pcm_s16le"),
-        rate=8000,
-        frames=[make.numbered_frame(n % 1024, (320, 240)) for n in range(60)] * 30,
-    )
-    limits, seen, peak = media.Limits(), [], 0
-    clip = media.decode(path, limits)
-    assert clip.duration_s == pytest.approx(1800, abs=1)
-    me = psutil.Process()
-    family = [me, *[p for p in me.children() if "decoding.worker" in " ".join(p.cmdline())]]
-    base, samples, pictures = resident(family), 0, 0
-    for chunk, _ in media.frames(clip, every_s=0.5, progress=lambda d, t: seen.append(d)):
-        pictures += len(chunk)
-        peak = max(peak, resident(family))
-    for wave, _ in media.sound(clip):
-        samples += len(wave)
-        peak = max(peak, resident(family))
-    assert pictures == 3600 and samples == 1800 * 16_000
-    assert seen == sorted(seen) and len(seen) > 20
-    # Held whole, the frames would take 830 MB and the sound 115 MB.
-    assert peak - base < 60e6, f"{(peak - base) / 1e6:.0f} MB"
-
-
-def processor_time() -> float:
-    """Seconds that this process and its workers have worked."""
-    return sum(sum(p.cpu_times()[:2]) for p in [psutil.Process(), *psutil.Process().children()])
-
-
-def test_three_second_clip_is_read_in_a_moment(tmp_path):
-    clip = make.write_clip(tmp_path / "clip.mp4", 3.0, size=(360, 270), fps=30)
-    media.warm()
-    work, walls = [], []
-    for _ in range(7):
-        before, spent = time.perf_counter(), processor_time()
-        found = media.decode(clip)
-        all_frames(found)
-        all_sound(found)
-        walls.append(time.perf_counter() - before)
-        work.append(processor_time() - spent)
-    print(f"3 s of 360x270: {min(walls) * 1e3:.0f} ms at best, of processor time {min(work) * 1e3:.0f} ms")
-    assert min(work) < 0.15  # processor time, so that a busy machine does not decide; about 0.06 s
-
-
-def test_frames_cross_between_the_processes_fast(tmp_path):
-    path = make.write_clip(tmp_path / "still.mp4", frame_times=[0.0, 8.0], size=(960, 720), audio=False)
-    clip = media.decode(path)  # one picture repeated: hardly any decoding, only the way across
-    before, size = time.perf_counter(), 0
-    for chunk, _ in media.frames(clip, every_s=0.02):
-        size += chunk.nbytes
-    rate = size / (time.perf_counter() - before)
-    print(f"{rate / 1e6:.0f} MB/s through the pipe")
-    assert rate > 150e6
-
-
-def test_memory_is_flat_over_many_clips(tmp_path):
-    path = make.write_clip(tmp_path / "clip.mp4", 1.0)
-    me = psutil.Process()
-
-    def read(times: int) -> int:
-        for _ in range(times):
-            clip = media.decode(path)
-            all_frames(clip)
-            all_sound(clip)
-        return resident([me, *[p for p in me.children() if "decoding.worker" in " ".join(p.cmdline())]])
-
-    media._close_all()
-    first = read(20)
-    assert read(80) - first < 15e6
-
-
 # ---------------------------------------------------------------- the real corpora
 
 
 @pytest.mark.real
-def test_real_clips_are_read(data):
-    clips = sorted((data / "java_sed" / "clips").glob("*.mp4"))[::14] + sorted((data / "grid" / "clips").glob("*.mp4"))[::3]
+def test_real_clips_are_read(real_data):
+    clips = (
+        sorted((real_data / "java_sed" / "clips").glob("*.mp4"))[::14]
+        + sorted((real_data / "grid" / "clips").glob("*.mp4"))[::3]
+    )
     assert clips
     for path in clips:
         clip = media.decode(path)
@@ -725,9 +424,11 @@ def test_real_clips_are_read(data):
 
 @pytest.mark.real
 @pytest.mark.parametrize("corpus", ["emodb", "ravdess", "nemo", "ased", "children", "java_sed_voice"])
-def test_real_voices_are_read(data, corpus):
+def test_real_voices_are_read(real_data, corpus):
     sounds = [
-        p for p in sorted((data / corpus / "audio").rglob("*")) if p.suffix in (".ogg", ".opus", ".wav", ".flac", ".mp3")
+        p
+        for p in sorted((real_data / corpus / "audio").rglob("*"))
+        if p.suffix in (".ogg", ".opus", ".wav", ".flac", ".mp3")
     ][:12]
     assert sounds
     for path in sounds:
@@ -737,8 +438,8 @@ def test_real_voices_are_read(data, corpus):
 
 
 @pytest.mark.real
-def test_real_photos_are_read_and_the_false_one_refused(data):
-    photos = [p for p in sorted((data / "photos").iterdir()) if p.suffix in (".jpg", ".png")]
+def test_real_photos_are_read_and_the_false_one_refused(real_data):
+    photos = [p for p in sorted((real_data / "photos").iterdir()) if p.suffix in (".jpg", ".png")]
     assert len(photos) == 16
     for path in photos:
         if path.name == "not_an_image.jpg":
@@ -748,6 +449,6 @@ def test_real_photos_are_read_and_the_false_one_refused(data):
         clip = media.decode(path)
         pictures, _ = all_frames(clip)
         assert clip.is_image and not clip.warnings and pictures.shape[0] == 1
-    straight = all_frames(media.decode(data / "photos" / "astronaut.jpg"))[0].astype(float)
-    turned = all_frames(media.decode(data / "photos" / "astronaut_exif6.jpg"))[0].astype(float)
+    straight = all_frames(media.decode(real_data / "photos" / "astronaut.jpg"))[0].astype(float)
+    turned = all_frames(media.decode(real_data / "photos" / "astronaut_exif6.jpg"))[0].astype(float)
     assert np.abs(straight - turned).mean() < 8

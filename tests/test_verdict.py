@@ -6,7 +6,7 @@ import pytest
 from avemo_core.calibration import Calibration, Condition
 from avemo_core.labels import LABELS
 from avemo_core.types import Reading
-from avemo_core.verdict import conflict, shares, verdict
+from avemo_core.verdict import conflict, nothing_read, shares, verdict
 
 CALIBRATION = Calibration(Condition(threshold=0.5), Condition(threshold=0.6), Condition(threshold=0.55))
 PRIOR = np.full(7, 1 / 7)
@@ -83,12 +83,17 @@ def test_a_sure_reading_is_a_verdict():
         ({"anger": 0.45}, {"fear": 0.45}, {"anger": 0.4}, "face and voice disagree"),  # each surer alone than together
         ({"anger": 0.4}, {"anger": 0.4}, {"anger": 0.4, "fear": 0.31}, "two emotions are close"),
         ({"anger": 0.4}, {"anger": 0.4}, {"anger": 0.4, "fear": 0.29}, "no emotion stands out enough"),
-        (None, None, None, "no face in this clip, no voice in this clip"),
+        (None, None, None, "no face and no voice in this clip"),
     ],
 )
 def test_each_reason_to_abstain(face, voice, both, reason):
     said = decided(face, voice, both)
     assert said.abstained and said.reason == reason
+
+
+def test_two_reasons_make_one_sentence():
+    seen = reading("face", None, "the face is seen too briefly")
+    assert nothing_read(seen, reading("voice", None)) == "the face is seen too briefly, and no voice in this clip"
 
 
 @pytest.mark.parametrize(

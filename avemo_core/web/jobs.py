@@ -74,6 +74,7 @@ class Jobs:
         with self._changed:
             self.check_room(visitor)
             job = Job(secrets.token_urlsafe(24), visitor, name, path, person, time.monotonic())
+            self.visitors.claim(visitor, path)
             self._jobs[job.job_id] = job
             self._queue.append(job)
             self._forget_old()
@@ -122,11 +123,6 @@ class Jobs:
         """How many jobs wait or run."""
         with self._changed:
             return sum(not job.ended for job in self._jobs.values())
-
-    def busy(self, token: str) -> bool:
-        """Whether this visitor has a job that waits or runs."""
-        with self._changed:
-            return any(job.visitor.token == token and not job.ended for job in self._jobs.values())
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Cancel everything and let the workers end."""
@@ -183,8 +179,7 @@ class Jobs:
 
     def _end(self, job: Job, state: str) -> None:
         job.state, job.ended_at = state, time.monotonic()
-        if state != "done" and job.person is None:
-            job.path.unlink(missing_ok=True)
+        self.visitors.release(job.visitor, job.path)
         self._changed.notify_all()
 
     def _forget_old(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -143,10 +144,11 @@ def _results(services: Services) -> APIRouter:
     @router.post("/person", status_code=202)
     async def person(request: Request, result_id: str) -> dict[str, str]:
         """{"track_id": n} -> the same clip read for another of its faces."""
-        held = held_of(request, result_id)
+        held_of(request, result_id)
         visitor = visitors.admit(request.state.visitor)
         visitors.count_post(visitor)
         track_id = (await _json(request)).get("track_id")
+        held = held_of(request, result_id)  # it may have gone while the request arrived
         known = [track.track_id for track in held.result.faces]
         if not isinstance(track_id, int) or track_id not in known:
             raise AvemoError(f"There is no face {track_id!r} in this clip; choose one of {known}.")
@@ -274,8 +276,9 @@ async def _watch(services: Services, job: Job) -> AsyncIterator[str]:
 
 
 def _attachment(name: str) -> str:
+    """A download under this name, in any script (RFC 6266); programs that know only ASCII get underscores."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
-    return f'attachment; filename="{plain}"'
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
 
 
 async def _refused(_: Request, error: Exception) -> Response:

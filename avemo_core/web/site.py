@@ -120,7 +120,7 @@ async def _sweep_forever(services: Services) -> None:
     while True:
         await asyncio.sleep(services.settings.sweep_s)
         try:
-            gone = await asyncio.to_thread(services.visitors.sweep, services.jobs.busy)
+            gone = await asyncio.to_thread(services.visitors.sweep)
         except Exception:
             log.exception("the deletion schedule failed once; it goes on")
         else:

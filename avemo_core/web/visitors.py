@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,13 +44,14 @@ class Held:
 
 @dataclass
 class Visitor:
-    """One browser. `results` are in the order in which they were made."""
+    """One browser. `results` are in the order in which they were made; `wanted` counts the jobs to come of each clip."""
 
     token: str
     folder: Path
     used_at: float
     results: dict[str, Held] = field(default_factory=dict)
     posts: deque[float] = field(default_factory=deque)
+    wanted: Counter[Path] = field(default_factory=Counter)
 
 
 def new_token() -> str:
@@ -147,14 +148,27 @@ class Visitors:
             return held
 
     def forget(self, visitor: Visitor, result_id: str) -> None:
-        """Delete one reading now, and its clip unless another reading was made from the same file."""
+        """Delete one reading now, and its clip unless another reading or job has the same file."""
         with self._lock:
-            held = visitor.results.pop(result_id)
-            if all(other.path != held.path for other in visitor.results.values()):
-                held.path.unlink(missing_ok=True)
+            self._drop(visitor, visitor.results.pop(result_id).path)
 
-    def sweep(self, busy: Callable[[str], bool] = lambda token: False) -> int:
-        """Delete what was not used for `keep_s`; returns how many readings went. `busy(token)`: has a job now."""
+    def claim(self, visitor: Visitor, path: Path) -> None:
+        """A job will read this clip: it stays until `release`, whatever becomes of the readings made from it."""
+        with self._lock:
+            visitor.wanted[path] += 1
+
+    def release(self, visitor: Visitor, path: Path) -> None:
+        """A job on this clip has ended; the clip goes unless a reading or another job has it."""
+        with self._lock:
+            visitor.wanted -= Counter([path])
+            self._drop(visitor, path)
+
+    def _drop(self, visitor: Visitor, path: Path) -> None:
+        if path not in visitor.wanted and all(held.path != path for held in visitor.results.values()):
+            path.unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Delete what was not used for `keep_s`; returns how many readings went."""
         with self._lock:
             before = self.clock() - self.settings.keep_s
             gone = 0
@@ -162,7 +176,7 @@ class Visitors:
                 for held in [h for h in visitor.results.values() if h.used_at <= before]:
                     self.forget(visitor, held.result_id)
                     gone += 1
-                if not visitor.results and visitor.used_at <= before and not busy(visitor.token):
+                if not visitor.results and visitor.used_at <= before and not visitor.wanted:
                     shutil.rmtree(visitor.folder, ignore_errors=True)
                     del self._visitors[visitor.token]
             return gone

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..labels import LABELS, index
 from ..types import ClipResult
+from ..verdict import verb
 
 CLEAR_GAP = 0.10  # two emotions closer than this at a moment: no clear reading there
 CLEAREST_SHARE = 0.6  # a span that covers more of the clip than this says nothing about when
@@ -111,11 +112,12 @@ def verdict(result: ClipResult) -> list[Part]:
 
 
 def _who(result: ClipResult) -> str:
-    label = result.verdict.label
-    if result.face.available and result.voice.available:
-        agree = clear_top(result.face.probabilities) == label == clear_top(result.voice.probabilities)
-        return "Both face and voice express" if agree else "Face and voice together express"
-    return "The face expresses" if result.face.available else "The voice expresses"
+    label, face, voice = result.verdict.label, result.face, result.voice
+    who = "The face" if face.available else "The voice"
+    if face.available and voice.available:
+        agree = clear_top(face.probabilities) == label == clear_top(voice.probabilities)
+        who = "Both face and voice" if agree else "Face and voice together"
+    return f"{who} {verb(label, face.available, voice.available)}"
 
 
 def detail(result: ClipResult) -> list[Part]:

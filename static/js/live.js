@@ -2,6 +2,7 @@
 
 import { ask, Camera, devices, Microphone } from "./live_capture.js";
 import { Chart, loudness, SPAN_S, svg } from "./live_chart.js";
+import { save } from "./live_record.js";
 
 const FRAME = 1;
 const SOUND = 2;
@@ -376,47 +377,11 @@ class LivePage {
     }
   }
 
-  // The last ten seconds of readings as JSON and CSV; no picture and no sound is in them.
   keep() {
     const until = this.now();
     const kept = this.history.filter((r) => until - r.seen_ms <= SPAN_S * 1000);
-    const named = (p) => p && Object.fromEntries(this.labels.map((label, k) => [label, p[k]]));
-    const readings = kept.map((r) => ({
-      seconds: Math.round(r.seen_ms - until) / 1000,
-      frame_age_ms: Math.round(r.age_ms),
-      verdict: r.verdict,
-      both: named(r.both),
-      face: named(r.face),
-      voice: named(r.voice),
-      why: r.why,
-      box: r.box,
-      frame: r.frame,
-      level_db: r.level_db,
-      voiced: r.voiced,
-    }));
-    const record = {
-      kept_at: new Date().toISOString(),
-      model_id: this.facts.model_id,
-      window_s: this.facts.window_s,
-      smoothing_s: this.facts.smoothing_s,
-      readings,
-    };
-    const columns = ["both", "face", "voice"].flatMap((c) => this.labels.map((label) => `${c}_${label}`));
-    const rows = readings.map((r) => [
-      r.seconds,
-      r.frame_age_ms,
-      r.verdict && !r.verdict.abstained ? r.verdict.label : "",
-      r.verdict?.confidence ?? "",
-      r.verdict?.reason ?? "",
-      ...["both", "face", "voice"].flatMap((c) => this.labels.map((label) => r[c]?.[label] ?? "")),
-      r.level_db ?? "",
-      r.voiced,
-    ]);
-    const header = ["seconds", "frame_age_ms", "verdict", "confidence", "reason", ...columns, "level_db", "voiced"];
-    const stamp = record.kept_at.slice(0, 19).replaceAll(":", "-");
-    download(`avemo-live-${stamp}.json`, "application/json", JSON.stringify(record, null, 1));
-    download(`avemo-live-${stamp}.csv`, "text/csv", [header, ...rows].map((row) => row.join(",")).join("\n") + "\n");
-    this.announce(`Kept ${readings.length} readings of the last ten seconds.`, true);
+    save(kept, until, this.facts);
+    this.announce(`Kept ${kept.length} readings of the last ten seconds.`, true);
   }
 
   // --- what is shown -----------------------------------------------------------------------------------------------
@@ -460,13 +425,16 @@ class LivePage {
   }
 
   sentence({ verdict, face, voice, why }) {
-    if (!verdict) return [`<span class="w">Nothing to read: ${why.face}, ${why.voice}.</span>`, `Nothing to read: ${why.face}, ${why.voice}.`];
+    const nothing = `Nothing to read: ${why.face}, ${why.voice}.`;
+    if (!verdict) return [`<span class="w">${nothing}</span>`, nothing];
     if (verdict.abstained) return [`No clear reading: <span class="w">${verdict.reason}.</span>`, `No clear reading: ${verdict.reason}.`];
     const top = (p) => this.labels[p.indexOf(Math.max(...p))];
     const agree = face && voice && top(face) === verdict.label && top(voice) === verdict.label;
-    const both = agree ? "Face and voice express" : "Face and voice together express";
-    const who = face && voice ? both : face ? "The face expresses" : "The voice expresses";
-    return [`<span class="w">${who}</span> ${this.word(verdict.label)}`, `${who} ${verdict.label}.`];
+    const neutral = verdict.label === "neutral";
+    const both = `${agree ? "Both face and voice" : "Face and voice together"} ${neutral ? "are" : "express"}`;
+    const one = face ? `The face ${neutral ? "looks" : "expresses"}` : `The voice ${neutral ? "sounds" : "expresses"}`;
+    const says = face && voice ? both : one;
+    return [`<span class="w">${says}</span> ${this.word(verdict.label)}`, `${says} ${verdict.label}.`];
   }
 
   word(label) {
@@ -653,10 +621,4 @@ class LivePage {
     this.announcedAt = time;
     this.parts.announce.textContent = text;
   }
-}
-
-function download(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  Object.assign(document.createElement("a"), { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

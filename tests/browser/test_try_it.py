@@ -329,7 +329,7 @@ def black(tmp_path: Path) -> Iterator[Path]:
 
 def test_black_and_silent_clip_abstains_with_both_reasons(page: Page, black: Path) -> None:
     upload(page, black)
-    assert page.inner_text("h1.verdict:visible").startswith("No clear reading: no face in this clip")
+    assert page.inner_text("h1.verdict:visible").startswith("No clear reading: no face and no voice in this clip")
     reasons = page.locator(".absent").all_inner_texts()
     assert reasons[:2] == ["no face in this clip", "no voice in this clip"]
     expect(page.locator(".nolane")).to_have_text("no face in this clip")

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -182,6 +183,20 @@ def test_a_file_name_is_shown_but_never_a_path(site: Served) -> None:
         assert str(site.services.visitors.folder) not in client.get(f"/api/results/{result}/download/{kind}").text
 
 
+def test_a_download_keeps_the_script_of_its_name_and_nothing_else_of_it(site: Served) -> None:
+    client = site.guest()
+    result = read(client, name='Злость\'; x="1"\r\nset-cookie: a=b\u202e 100%.wav')
+    answer = client.get(f"/api/results/{result}/download/csv")
+    ours = client.get(f"/api/results/{result}").json()["record"]["path"].removesuffix(".wav")
+    form = r"""attachment; filename="([\w .-]+)"; filename\*=UTF-8''([A-Za-z0-9%._~-]+)"""
+    plain, star = re.fullmatch(form, answer.headers["content-disposition"]).groups()  # type: ignore[union-attr]
+    assert plain.startswith("______") and plain.endswith("-avemo.csv")
+    assert unquote(star) == f"{ours}-avemo.csv"
+    assert unquote(star).startswith("Злость'") and "100%" in unquote(star)
+    assert all(character.isprintable() and character not in '"/\\' for character in unquote(star))
+    assert "set-cookie" not in answer.headers
+
+
 def test_ids_cannot_be_guessed(site: Served) -> None:
     client = site.guest()
     jobs = {post(client).json()["job"] for _ in range(2)}
@@ -251,7 +266,7 @@ def test_a_clip_that_cannot_be_read_is_not_kept(site: Served) -> None:
     assert stored(site) == before
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 10) -> None:
+def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
