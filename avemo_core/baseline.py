@@ -3,7 +3,7 @@
 People differ more than emotions do, so a reading improves when it is made against the person's own mean. But a plain mean
 takes the emotion away with the person where all their clips carry the same one. So each clip's likely emotion is taken
 off before the mean, and the mean counts the less, the fewer seconds it rests on (a mean of n draws against a prior worth
-kappa draws).
+kappa draws; kappa is fitted on dev people).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from torch import Tensor
 from .model.heads.cam import MODALITIES, CamHead, Personal
 from .types import WINDOW_S, Trace
 
-ROUNDS = 2  # what is likely is asked again once the person is known a little
+SHARPER = 2.0  # likely emotions are taken as surer than a stranger's reading says, or too little of them is taken off
 MOST_OF_A_CLIP = 4.0  # draws: one long clip is one mood
 
 
@@ -47,10 +47,15 @@ def residuals(head: CamHead, which: str, tokens: Tensor, probabilities: Tensor) 
     return tokens - mean - probabilities @ offsets
 
 
-def trust(evidence: Tensor, head: CamHead) -> Tensor:
+def likely(head: CamHead, which: str, tokens: Tensor) -> Tensor:
+    """Tokens [n,D] of one modality -> the emotions [n,K] that a stranger's reading finds in them, sharpened."""
+    return (SHARPER * (head.bias + head.sums(which, tokens))).softmax(1)
+
+
+def trust(head: CamHead, which: str, evidence: Tensor) -> Tensor:
     """Draws [...] -> n / (n + kappa)."""
     kappa: Tensor = head.kappa  # type: ignore[assignment]
-    return evidence / (evidence + kappa)
+    return evidence / (evidence + kappa[MODALITIES.index(which)])
 
 
 @torch.no_grad()
@@ -59,25 +64,20 @@ def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool =
 
     Args:
         traces: of the person's clips; two seconds count as one draw.
-        neutral: the clips are known to be neutral; otherwise their emotions are estimated along with the shift.
+        neutral: the clips are known to be neutral; otherwise each clip's emotion is what is likely.
     """
     mean = getattr(head, f"{which}_mean")
-    shift = torch.zeros_like(mean)
     draws = [min(one.seconds / WINDOW_S, MOST_OF_A_CLIP) for one in traces]
     evidence = torch.tensor(draws, dtype=mean.dtype, device=mean.device)
     if not len(traces) or float(evidence.sum()) <= 0:
-        return shift, 0.0
+        return torch.zeros_like(mean), 0.0
     tokens = torch.stack([torch.as_tensor(one.token, dtype=mean.dtype, device=mean.device) for one in traces])
-    sure = trust(evidence.sum(), head)
-    likely = torch.zeros(len(traces), len(head.bias), device=mean.device)
-    likely[:, 0] = 1  # neutral
-    for turn in range(1 if neutral else ROUNDS):
-        if not neutral:
-            known = (sure if turn else torch.zeros_like(sure)).expand(len(traces), len(MODALITIES))
-            personal = Personal({which: shift.expand(len(traces), -1)}, known)
-            likely = (head.bias + head.sums(which, tokens, personal)).softmax(1)
-        shift = evidence @ residuals(head, which, tokens, likely) / evidence.sum()
-    return shift, float(sure)
+    found = likely(head, which, tokens)
+    if neutral:
+        found = torch.zeros_like(found)
+        found[:, 0] = 1
+    shift = evidence @ residuals(head, which, tokens, found) / evidence.sum()
+    return shift, float(trust(head, which, evidence.sum()))
 
 
 def learn(head: CamHead, clips: Sequence[dict[str, Trace]], neutral: bool = False) -> Baseline:

@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from rich.progress import track as progress_bar
 from scipy.optimize import minimize_scalar
+from sklearn.metrics import balanced_accuracy_score
 
-from avemo_core import Analyzer, calibration, types
+from avemo_core import Analyzer, baseline, calibration, types
 from avemo_core.baseline import Baseline
 from avemo_core.calibration import Calibration, Condition
 from avemo_core.checkpoint import Checkpoint
 from avemo_core.labels import LABELS
 from avemo_core.model.attention_cam import AttentionCAM
-from avemo_core.types import ClipResult, FaceTrack, Sound
+from avemo_core.model.heads.cam import MODALITIES, CamHead, Personal
+from avemo_core.types import ClipResult, FaceTrack, Sound, Trace
 
 from . import joint
 from .corpora import ferplus
@@ -24,6 +26,8 @@ from .corpora.manifest import Row
 
 WANTED = 0.75  # share right among the answered clips at the threshold, where coverage allows
 COVERAGE = 0.60  # at least this share of dev clips is answered
+KAPPAS = (4.0, 8.0, 16.0, 32.0, 64.0)
+COST = 0.02  # UAR that a baseline of clips of one emotion may cost
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
 
 
@@ -52,7 +56,7 @@ def reader(model: AttentionCAM, fitted: Calibration) -> Analyzer:
     return Analyzer(Checkpoint(model.eval(), "in training", fitted, {}), device="cpu")
 
 
-def read(analyzer: Analyzer, clip: Clip, baseline: Baseline | None = None) -> ClipResult:
+def read(analyzer: Analyzer, clip: Clip, person: Baseline | None = None) -> ClipResult:
     """A clip's reading from its features: what analyze() gives for its file."""
     heard, track = clip.sound, clip.track
     length = heard.start_s + heard.log_mel.shape[1] * types.SOUND_HOP_S
@@ -62,7 +66,7 @@ def read(analyzer: Analyzer, clip: Clip, baseline: Baseline | None = None) -> Cl
         video = types.VideoStream("features", 0, 0, 1 / types.FACE_STEP_S)
     audio = (types.AudioStream("features", types.SAMPLE_RATE, 1),)
     found = types.Clip(clip.row.path.name, clip.row.path, length, "features", video, audio)
-    return analyzer.read(found, () if track is None else (track,), heard, baseline=baseline)
+    return analyzer.read(found, () if track is None else (track,), heard, baseline=person)
 
 
 def by_person(clips: Sequence[Clip]) -> dict[str, list[int]]:
@@ -117,11 +121,12 @@ def fit(
     """
     analyzer = reader(model, Calibration())
     strangers = [read(analyzer, clip) for clip in progress_bar(clips, description="dev clips")]
+    fit_kappa(model.head, clips, strangers)
     known: list[ClipResult] = [None] * len(clips)  # type: ignore[list-item]
     for own in by_person(clips).values():
-        baseline = analyzer.learn([strangers[n] for n in own])
+        person = analyzer.learn([strangers[n] for n in own])
         for n in own:
-            known[n] = read(analyzer, clips[n], baseline)
+            known[n] = read(analyzer, clips[n], person)
     stills = _stills(model, pictures)
     told, measured = {}, {}
     for kind, results in (("none", strangers), ("unlabelled", known)):
@@ -131,6 +136,46 @@ def fit(
         told[kind] = found
         measured[kind] = {name: _measured(those, found[name]) for name, those in cases.items() if those}
     return Calibration(**told["none"], personal=told["unlabelled"]), measured
+
+
+def fit_kappa(head: CamHead, clips: Sequence[Clip], strangers: Sequence[ClipResult]) -> None:
+    """Sets the head's kappa, by modality, in place: how many draws of a person it takes to believe in that person.
+
+    Of KAPPAS the one of the best mean UAR over the corpora with every person's clips as their baseline, among those that
+    cost at most COST where a person's clips all carry one emotion; the largest where each costs more.
+    """
+    kappa: torch.Tensor = head.kappa  # type: ignore[assignment]
+    for place, which in enumerate(MODALITIES):
+        there = [n for n, result in enumerate(strangers) if which in result.traces]
+        own_clips = [clips[n] for n in there]
+        traces = [strangers[n].traces[which] for n in there]
+        people = list(by_person(own_clips).values())
+        moods = [[n for n in own if own_clips[n].truth == k] for own in people for k in {own_clips[n].truth for n in own}]
+        kappa[place] = torch.inf
+        alone = personal_uar(head, which, own_clips, traces, people)
+        best, gained = KAPPAS[-1], -1.0
+        for value in KAPPAS:
+            kappa[place] = value
+            found = personal_uar(head, which, own_clips, traces, people)
+            if found > gained and personal_uar(head, which, own_clips, traces, moods) >= alone - COST:
+                best, gained = value, found
+        kappa[place] = best
+
+
+@torch.no_grad()
+def personal_uar(
+    head: CamHead, which: str, clips: Sequence[Clip], traces: Sequence[Trace], people: list[list[int]]
+) -> float:
+    """Mean UAR over the corpora of one modality, each of `people` (places in `clips`) read against all of their clips."""
+    said = np.zeros(len(clips), int)
+    for own in people:
+        shift, trust = baseline.estimate(head, which, [traces[n] for n in own])
+        tokens = torch.from_numpy(np.stack([traces[n].token for n in own])).float()
+        personal = Personal({which: shift.expand(len(own), -1)}, torch.full((len(own), len(MODALITIES)), trust))
+        said[own] = (head.bias + head.sums(which, tokens, personal)).argmax(1).numpy()
+    truth, corpora = np.array([clip.truth for clip in clips]), np.array([clip.row.corpus for clip in clips])
+    by_corpus = [balanced_accuracy_score(truth[corpora == c], said[corpora == c]) for c in np.unique(corpora)]
+    return float(np.mean(by_corpus)) if by_corpus else 0.0
 
 
 def _cases(clips: Sequence[Clip], results: Sequence[ClipResult]) -> dict[str, list[Case]]:

@@ -1,9 +1,13 @@
 """First stage: the face branch on FER+ vote distributions, eight classes (contempt is dropped later).
 
-About half an hour on two CPU cores. Expected: 87 to 89 % of PublicTest (majority of at least five votes, eight classes).
+The branch with its own eight-class head, to compare with papers, is scored by
+
+    python -m training.face --state RUNS/face-.../face.pt --root DATA/ferplus --usage PublicTest
 """
 
+import argparse
 import copy
+import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,3 +142,26 @@ def train(rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=p
             },
         )
     return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.face", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="face.pt of a training run")
+    parser.add_argument("--root", type=Path, required=True, help="folder with the parquet files of FER+")
+    parser.add_argument("--usage", default="PublicTest")
+    args = parser.parse_args()
+    state = progress.load(args.state)
+    if state is None:
+        raise SystemExit(f"No state at {args.state}; train the stage face first.")
+    model = FaceClassifier()
+    model.load_state_dict(state["average"])
+    rows = ferplus.read(args.root, args.usage)
+    probabilities = predict(model, rows.pixels)
+    strict = rows.take(rows.strict)
+    found = {f"{k} classes": scores(probabilities, rows, k) for k in (7, 8)}
+    found |= {f"{k} classes, strict": scores(probabilities[rows.strict], strict, k) for k in (7, 8)}
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -32,10 +32,10 @@ FRAMES = 20
 @dataclass(frozen=True)
 class Settings:
     steps: int = 400
-    people: int = 8  # a batch: half of them seen and heard, half heard beside pictures of anybody
+    people: int = 8  # a batch: a quarter of them seen and heard, the others heard beside pictures of anybody
     takes: int = 8  # of each
-    rate: float = 4e-4
-    voice_rate: float = 3e-4  # of the voice branch, which comes trained
+    rate: float = 3e-4
+    voice_rate: float = 1e-4  # of the voice branch, which comes trained
     head_rate: float = 2e-4  # the head starts from what the branches already learned
     weight_decay: float = 0.05
     drop: float = 0.25  # of either modality: each alone stays first-class
@@ -165,7 +165,7 @@ class Pairs:
         """tokens [B,T,Dv], face mask [B,T], log-mel [B,1,M,L], wanted [B,K], whether face and voice are one person's [B]."""
         drawn, one_person = [], []
         for group in range(self.settings.people):
-            real = self.seen_people is not None and group % 2 == 0
+            real = self.seen_people is not None and group % 4 == 0
             rows = (self.seen_people if real else self.heard_people).person()  # type: ignore[union-attr]
             drawn += [self.clip(int(self.seen[i])) if real else self.collage(i) for i in rows]
             one_person += [float(real)] * len(rows)
@@ -269,8 +269,7 @@ def train(
         pairs.generator.set_state(state["generator"])
         first = state["step"]
     total = 0.0
-    model.eval()
-    model.voice_branch.train()  # the face branch stays as it is
+    model.eval()  # running statistics stay those of the branches' own stages, and the face branch as it is
     for step in range(first, settings.steps):
         loss = loss_of(model, pairs.next(len(model.head.bias)), settings, pairs.generator)
         tokens, votes = pairs.next_stills()

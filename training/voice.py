@@ -110,11 +110,10 @@ def others(groups: int, takes: int, generator: torch.Generator) -> Tensor:
 def personal_of(head: CamHead, which: str, tokens: Tensor, weights: Tensor) -> Personal:
     """tokens [G*T,D] -> each take against the mean of its person's others under `weights` [G,T,T]."""
     groups, takes, _ = weights.shape
-    likely = (head.bias + head.sums(which, tokens)).softmax(1).detach()
-    left = baseline.residuals(head, which, tokens, likely).view(groups, takes, -1)
+    left = baseline.residuals(head, which, tokens, baseline.likely(head, which, tokens).detach()).view(groups, takes, -1)
     shift = (weights @ left).flatten(0, 1)
     many = (weights > 0).sum(2).flatten().float()
-    return Personal({which: shift}, baseline.trust(many, head)[:, None].expand(-1, 2))
+    return Personal({which: shift}, baseline.trust(head, which, many)[:, None].expand(-1, 2))
 
 
 @torch.no_grad()

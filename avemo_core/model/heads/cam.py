@@ -35,7 +35,7 @@ class CamHead(nn.Module):
         self.voice_personal = nn.Parameter(torch.zeros(classes, voice))
         self.bias = nn.Parameter(torch.zeros(classes))
         self.balance = nn.Parameter(torch.zeros(2))  # softmax over the modalities that are there
-        self.register_buffer("kappa", torch.tensor(4.0))  # clips' worth of trust in people at large
+        self.register_buffer("kappa", torch.full((2,), 4.0))  # draws' worth of trust in people at large, by modality
         # What is usual: the mean token of people at large, and how each emotion differs from it (rows add to zero).
         for name, width in (("face", face), ("voice", voice)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
