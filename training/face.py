@@ -141,6 +141,7 @@ def train(rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=p
                 "settings": asdict(settings),
             },
         )
+        progress.plot(history, out / "face.svg")
     return path
 
 

@@ -31,8 +31,8 @@ FRAMES = 20
 
 @dataclass(frozen=True)
 class Settings:
-    steps: int = 400
-    people: int = 8  # a batch: a quarter of them seen and heard, the others heard beside pictures of anybody
+    steps: int = 450
+    people: int = 8  # a batch: half of them seen and heard, half heard beside pictures of anybody
     takes: int = 8  # of each
     rate: float = 3e-4
     voice_rate: float = 1e-4  # of the voice branch, which comes trained
@@ -165,7 +165,7 @@ class Pairs:
         """tokens [B,T,Dv], face mask [B,T], log-mel [B,1,M,L], wanted [B,K], whether face and voice are one person's [B]."""
         drawn, one_person = [], []
         for group in range(self.settings.people):
-            real = self.seen_people is not None and group % 4 == 0
+            real = self.seen_people is not None and group % 2 == 0
             rows = (self.seen_people if real else self.heard_people).person()  # type: ignore[union-attr]
             drawn += [self.clip(int(self.seen[i])) if real else self.collage(i) for i in rows]
             one_person += [float(real)] * len(rows)

@@ -265,4 +265,5 @@ def train(
             {name: part.state_dict() for name, part in parts.items()}
             | {"generator": generator.get_state(), "epoch": epoch + 1, "history": history, "settings": asdict(settings)},
         )
+        progress.plot(history, out / "voice.svg")
     return average.eval()
