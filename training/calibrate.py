@@ -1,6 +1,6 @@
 """Last stage: temperatures, abstention thresholds and the reliability curve of each condition, on dev people only."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ WANTED = 0.75  # share right among the answered clips at the threshold, where co
 COVERAGE = 0.60  # at least this share of dev clips is answered
 KAPPAS = (4.0, 8.0, 16.0, 32.0, 64.0)
 COST = 0.02  # UAR that a baseline of clips of one emotion may cost
+MOST_BONUS = 2.0
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
 
 
@@ -132,8 +133,7 @@ def fit(
     for kind, results in (("none", strangers), ("unlabelled", known)):
         cases = _cases(clips, results)
         cases["face"] += stills
-        found = {name: _condition(those) for name, those in cases.items() if those}
-        told[kind] = found
+        told[kind] = found = _conditions(cases)
         measured[kind] = {name: _measured(those, found[name]) for name, those in cases.items() if those}
     return Calibration(**told["none"], personal=told["unlabelled"]), measured
 
@@ -196,20 +196,25 @@ def _stills(model: AttentionCAM, pictures: ferplus.Faces) -> list[Case]:
     return [Case("ferplus", LABELS.index(str(m)), one, one[None]) for one, m in zip(logits, dev.majority, strict=True)]
 
 
-def neutral_bias(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The largest bonus for neutral (of log-probability, at most 2) that costs no UAR on these clips.
+def neutral_bias(cases: Sequence[Case], temperature: float) -> float:
+    """The largest bonus for neutral (of log-probability, at most MOST_BONUS) that costs no UAR, on average over corpora.
 
     Acted corpora hold as many clips of anger as of neutral; life does not. Where it costs nothing, neutral goes first.
     """
-    if not (truth == 0).any() or (truth == 0).all():
+    told = [corpus for corpus in {case.corpus for case in cases} if any(c.truth == 0 for c in cases if c.corpus == corpus)]
+    if not told:
         return 0.0
-    labels = np.unique(truth)
+    by_corpus = []
+    for corpus in told:
+        own = [case for case in cases if case.corpus == corpus]
+        by_corpus.append((np.array([c.clip for c in own]) / temperature, np.array([c.truth for c in own])))
 
     def uar(bonus: float) -> float:
-        said = (logits + bonus * np.eye(logits.shape[1])[0]).argmax(1)
-        return float(np.mean([(said[truth == k] == k).mean() for k in labels]))
+        return float(
+            np.mean([balanced_accuracy_score(t, (x + bonus * np.eye(x.shape[1])[0]).argmax(1)) for x, t in by_corpus])
+        )
 
-    steps = np.arange(0, 2.01, 0.1)
+    steps = np.arange(0, MOST_BONUS + 0.01, 0.1)
     least = uar(0.0) - 1e-9
     for bonus in steps:
         if uar(bonus) < least:
@@ -217,26 +222,40 @@ def neutral_bias(logits: np.ndarray, truth: np.ndarray) -> float:
     return float(steps[-1])
 
 
-def _condition(cases: list[Case]) -> Condition:
-    """Every corpus weighs alike; bias, threshold and curve are of real clips, where there are any: pictures are easier."""
-    corpora = np.array([case.corpus for case in cases])
+def _conditions(cases: dict[str, list[Case]]) -> dict[str, Condition]:
+    """Each condition's; few dev people are both seen and heard, so the bonus of both is the mean of the other two."""
+    bonus = {name: neutral_bias(cases[name], _temperature(cases[name])) for name in ("face", "voice") if cases[name]}
+    bonus["both"] = float(np.mean(list(bonus.values())))
+    return {name: _condition(those, bonus[name]) for name, those in cases.items() if those}
+
+
+def _weights(cases: list[Case]) -> np.ndarray:
+    """Every corpus weighs alike."""
+    count = Counter(case.corpus for case in cases)
+    return np.array([1 / count[case.corpus] for case in cases])
+
+
+def _temperature(cases: list[Case], bonus: float = 0.0, before: float = 1.0) -> float:
+    logits = np.array([case.clip for case in cases])
+    logits[:, 0] += bonus * before
+    return temperature(logits, np.array([case.truth for case in cases]), _weights(cases))
+
+
+def _condition(cases: list[Case], bonus: float) -> Condition:
+    """Threshold and curve are of real clips, where there are any: pictures are easier."""
     truth, logits = np.array([case.truth for case in cases]), np.array([case.clip for case in cases])
-    weights = np.array([1 / (corpora == c).sum() for c in corpora])
     lengths = [len(case.windows) for case in cases]
     windows = np.concatenate([case.windows for case in cases])
-    per_window = np.repeat(weights / lengths, lengths)
-    wt = temperature(windows, np.repeat(truth, lengths), per_window)
-    bias = np.zeros(logits.shape[1])
-    clips = corpora != "ferplus"
+    wt = temperature(windows, np.repeat(truth, lengths), np.repeat(_weights(cases) / lengths, lengths))
+    # the bonus moves probabilities: the temperature that fits is found again with it
+    t = _temperature(cases, bonus, _temperature(cases))
+    bias = [bonus, *[0.0] * (logits.shape[1] - 1)]
+    clips = np.array([case.corpus != "ferplus" for case in cases])
     if not clips.any():
         clips[:] = True
-    t = temperature(logits, truth, weights)
-    bias[0] = neutral_bias(logits[clips] / t, truth[clips])
-    # the bonus moves probabilities: the temperature that fits is found again with it
-    t = temperature(logits + bias * t, truth, weights)
-    p = Condition(temperature=t, bias=bias.tolist()).probabilities(logits[clips])
+    p = Condition(temperature=t, bias=bias).probabilities(logits[clips])
     confidence, right = p.max(1), (p.argmax(1) == truth[clips]).astype(float)
-    return Condition(t, wt, bias.tolist(), threshold=threshold(confidence, right), curve=curve(confidence, right))
+    return Condition(t, wt, bias, threshold=threshold(confidence, right), curve=curve(confidence, right))
 
 
 def _measured(cases: list[Case], fitted: Condition) -> dict[str, dict[str, float]]:
