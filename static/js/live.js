@@ -47,6 +47,7 @@ class LivePage {
     this.chosen = {};
     this.off = { video: false, audio: false };
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    this.unknown = { learning: null, learned: this.parts.known.textContent, baseline: null }; // the line before any lesson
     this.parts.vu.innerHTML = "<i></i>".repeat(VU_BARS);
     this.bars = [...this.parts.bars.children].map((row) => ({
       row,
@@ -54,6 +55,7 @@ class LivePage {
       value: row.querySelector("[data-value]"),
     }));
     this.reset();
+    this.showPerson(this.unknown);
     this.listen();
     this.setState("idle");
     this.showNothing();
@@ -86,6 +88,8 @@ class LivePage {
     parts.stop.onclick = () => this.stop();
     parts.freeze.onclick = () => this.freeze(this.state !== "frozen");
     parts.keep.onclick = () => this.keep();
+    parts.learn.onclick = () => this.learn();
+    parts.forget.onclick = () => this.forget();
     parts["camera-off"].onclick = () => this.switchOff("video");
     parts["microphone-off"].onclick = () => this.switchOff("audio");
     parts["camera-choice"].onchange = (e) => this.choose("video", e.target.value);
@@ -192,6 +196,7 @@ class LivePage {
     this.microphone.close();
     this.notes = {};
     this.showNotes();
+    this.showPerson(this.unknown);
     this.setState("ended");
     this.cover(title, text);
     this.showNothing();
@@ -203,6 +208,7 @@ class LivePage {
     parts.stop.disabled = !running;
     parts.freeze.disabled = !["live", "frozen"].includes(state);
     parts.keep.disabled = !running;
+    parts.learn.disabled = state !== "live";
     parts.freeze.setAttribute("aria-pressed", state === "frozen");
     parts["freeze-text"].textContent = state === "frozen" ? "Go on" : "Freeze";
     for (const [kind, name] of Object.entries(NAMES)) {
@@ -248,6 +254,7 @@ class LivePage {
     if (message.type === "end") return this.finish(message.code === 4429 ? "All places are taken" : "Live ended", message.sentence);
     if (message.sequence !== null) this.answered = Math.max(this.answered, message.sequence);
     this.serverDropped = message.dropped;
+    this.showPerson(message);
     if (this.state !== "live") return;
     this.waiting = message;
     if (!this.drawing) this.drawing = requestAnimationFrame(() => this.show());
@@ -261,6 +268,10 @@ class LivePage {
     this.serverDropped = 0;
     if (this.microphone.rate) this.socket.send(JSON.stringify({ type: "sound", sample_rate: this.microphone.rate }));
     this.note("server", null);
+    if (this.person.learning !== null || this.person.baseline) {
+      this.showPerson(this.unknown);
+      this.note("person", "The connection was lost, and what was learned of you with it; learn it again.", true);
+    }
     if (this.state === "reconnecting") this.setState(document.hidden ? "paused" : "live");
   }
 
@@ -376,6 +387,19 @@ class LivePage {
     }
   }
 
+  // Begins a lesson, or ends the one that runs.
+  learn() {
+    if (!this.sending) return;
+    if (this.person.learning !== null) return this.forget();
+    this.note("person", null);
+    this.socket.send('{"type": "learn"}');
+    this.parts.stage.scrollIntoView({ block: "nearest" });
+  }
+
+  forget() {
+    if (this.ready && this.socket?.readyState === WebSocket.OPEN) this.socket.send('{"type": "forget"}');
+  }
+
   // The last ten seconds of readings as JSON and CSV; no picture and no sound is in them.
   keep() {
     const until = this.now();
@@ -393,6 +417,7 @@ class LivePage {
       frame: r.frame,
       level_db: r.level_db,
       voiced: r.voiced,
+      baseline: r.baseline,
     }));
     const record = {
       kept_at: new Date().toISOString(),
@@ -411,8 +436,9 @@ class LivePage {
       ...["both", "face", "voice"].flatMap((c) => this.labels.map((label) => r[c]?.[label] ?? "")),
       r.level_db ?? "",
       r.voiced,
+      r.baseline !== null,
     ]);
-    const header = ["seconds", "frame_age_ms", "verdict", "confidence", "reason", ...columns, "level_db", "voiced"];
+    const header = ["seconds", "frame_age_ms", "verdict", "confidence", "reason", ...columns, "level_db", "voiced", "baseline"];
     const stamp = record.kept_at.slice(0, 19).replaceAll(":", "-");
     download(`avemo-live-${stamp}.json`, "application/json", JSON.stringify(record, null, 1));
     download(`avemo-live-${stamp}.csv`, "text/csv", [header, ...rows].map((row) => row.join(",")).join("\n") + "\n");
@@ -502,6 +528,32 @@ class LivePage {
           : `<span class="chip em-${name}">${svg(icon)}${name} ${value.toFixed(2)}</span>`;
     }
     this.parts[condition].innerHTML = html;
+  }
+
+  // How far a lesson is, and what the person is known by.
+  showPerson(person) {
+    const { parts } = this;
+    const { learning, learned, baseline } = person;
+    if (learning !== null) {
+      parts["lesson-bar"].setAttribute("aria-valuenow", Math.round(learning * 100));
+      parts["lesson-bar"].firstElementChild.style.width = `${learning * 100}%`;
+    }
+    const key = JSON.stringify([learning !== null, learned, baseline]);
+    const before = this.person;
+    this.person = learning === null && !learned && !baseline ? this.unknown : person;
+    if (key === this.personKey) return;
+    this.personKey = key;
+    parts.lesson.hidden = learning === null;
+    parts["learn-text"].textContent = learning === null ? "Learn my neutral face and voice" : "Stop learning";
+    if (baseline === null && document.activeElement === parts.forget) parts.learn.focus();
+    parts.forget.hidden = baseline === null;
+    const seconds = (value, what) => value > 0 && `${value < 1 ? value.toFixed(1) : Math.round(value)} s of ${what}`;
+    const known = baseline && [seconds(baseline.face_s, "face"), seconds(baseline.voice_s, "speech")].filter(Boolean).join(", ");
+    const said = [known && `Read against your own baseline: ${known}.`, this.person.learned].filter(Boolean).join(" ");
+    parts.known.textContent = learning === null ? said : "Stay neutral until the bar is full.";
+    if (!before) return; // nothing happened yet
+    if (learning !== null) this.announce(parts.lesson.textContent, true);
+    else if (person !== this.unknown) this.announce(this.person === this.unknown ? "Forgotten." : said, true);
   }
 
   showBox({ box, frame, verdict }) {
