@@ -28,6 +28,7 @@ from .types import (
     ClipResult,
     Explanation,
     FaceTrack,
+    MediaError,
     Reading,
     Sound,
     Trace,
@@ -131,7 +132,7 @@ class Analyzer:
         Args:
             clips: paths, or readings made without a baseline, of one person each.
             neutral: the person expresses nothing in them.
-            progress: called with ("baseline", done, total).
+            progress: called with ("baseline", done, total), often; may raise types.Cancelled.
 
         Raises:
             AvemoError: no clip is given, or none of them holds a face or speech.
@@ -142,8 +143,16 @@ class Analyzer:
         say = progress or (lambda stage, done, total: None)
         traces = []
         for done, clip in enumerate(clips):
-            say("baseline", done, len(clips))
-            traces.append((clip if isinstance(clip, ClipResult) else self.analyze(clip, limits=limits)).traces)
+
+            def still(*_: object, done: int = done) -> None:
+                say("baseline", done, len(clips))
+
+            still()
+            try:
+                result = clip if isinstance(clip, ClipResult) else self.analyze(clip, progress=still, limits=limits)
+            except MediaError as error:
+                raise MediaError(f"{Path(clip).name}: {error}") from error  # type: ignore[arg-type]
+            traces.append(result.traces)
         say("baseline", len(clips), len(clips))
         if not any(traces):
             raise AvemoError(

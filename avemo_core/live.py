@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from . import baseline as personal_baseline
 from . import faces, sound
+from .baseline import Baseline
 from .calibration import Calibration
 from .labels import LABELS, K
-from .types import FACE_STEP_S, SAMPLE_RATE, WINDOW_S, AvemoError, Reading, Verdict
+from .types import FACE_STEP_S, SAMPLE_RATE, WINDOW_S, AvemoError, Reading, Trace, Verdict
 from .verdict import verdict
 
 MAX_FRAME_BYTES = 200_000  # a 360 px JPEG at quality 0.8 has about 15 kB
@@ -38,6 +40,7 @@ GAP_S = 1.0  # a longer pause starts afresh: nothing is carried over it
 ENOUGH_SOUND_S = 1.0  # before that a voice is not read
 SOUND_LATE_S = 0.6  # sound older than this is gone: muted, or the microphone was lost
 READ_EVERY_S = 0.2  # without pictures
+LEARN_S = 8.0  # of a neutral face and voice: four windows, as much as the trust in people at large
 READ_SHARE = 0.5  # of the time may go to reading windows; following the face has the rest
 
 
@@ -68,6 +71,9 @@ class LiveReading:
     level_db: float | None  # of the newest 0.1 s, dB of full scale
     voiced: bool
     fresh: bool  # False: the probabilities are those of the reading before
+    learning: float | None  # share of the lesson that is over, 0..1; None without one
+    learned: str | None  # what the last lesson could not learn, in one sentence
+    baseline: dict[str, Any] | None  # what the person is known by: Baseline.summary()
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
@@ -237,6 +243,41 @@ class Steady:
         return Reading(condition, nothing if p is None else p, np.zeros((0, K)), p is not None, why.get(condition))
 
 
+@dataclass
+class Lesson:
+    """How a person is while neutral, from windows that do not overlap."""
+
+    taken: list[dict[str, Trace]] = field(default_factory=list)  # by window, then by modality
+    since_s: float | None = None  # the next window begins here
+    now_s: float = 0.0
+
+    def update(self, traces: dict[str, Trace], now_s: float) -> None:
+        """What the window that ends at `now_s` says; it is taken where it begins after the one taken before."""
+        self.now_s = now_s
+        if self.since_s is None:
+            self.since_s = now_s
+        if now_s - self.since_s >= WINDOW_S:
+            self.taken.append(traces)
+            self.since_s = now_s
+
+    @property
+    def done(self) -> float:
+        """Share of LEARN_S, 0..1."""
+        begun = 0.0 if self.since_s is None else min(self.now_s - self.since_s, WINDOW_S)
+        return min(1.0, (len(self.taken) * WINDOW_S + begun) / LEARN_S)
+
+    def missing(self) -> str | None:
+        """What the windows did not show, in one sentence."""
+        face, voice = (any(name in traces for traces in self.taken) for name in ("face", "voice"))
+        if face and voice:
+            return None
+        if face:
+            return "Only your face was learned: no voice was heard meanwhile."
+        if voice:
+            return "Only your voice was learned: no face was in view meanwhile."
+        return "Nothing was learned, since no face was in view and no voice was heard; look into the camera and try again."
+
+
 def _said(verdict: Verdict | None) -> str | None:
     """What a visitor reads of a verdict: its label, or that there is none."""
     if verdict is None:
@@ -245,7 +286,7 @@ def _said(verdict: Verdict | None) -> str | None:
 
 
 class LiveReader:
-    """Reads one person's stream: `hear` sound, `see` frames, `read` the last two seconds."""
+    """Reads one person's stream: `hear` sound, `see` frames, `read` the last two seconds; `learn` the person first."""
 
     def __init__(self, analyzer: Any):
         self._analyzer = analyzer
@@ -260,6 +301,24 @@ class LiveReader:
         self._ready_at = -math.inf  # wall clock: not before this is another window read
         self._why: dict[str, str | None] = {"face": "the camera is off", "voice": "the microphone is off"}
         self._voiced = False
+        self._lesson: Lesson | None = None
+        self._learned: str | None = None
+        self._baseline: Baseline | None = None
+
+    def learn(self) -> None:
+        """The next LEARN_S of the stream show the person neutral and become their baseline, in place of an earlier one."""
+        self.forget()
+        self._lesson = Lesson()
+
+    def forget(self) -> None:
+        """Ends a lesson and drops what is known of the person."""
+        self._lesson = self._learned = None
+        self._know(None)
+
+    def _know(self, baseline: Baseline | None) -> None:
+        self._baseline = baseline
+        calibration = self._analyzer.calibration
+        self._steady.calibration = calibration if baseline is None else calibration.with_baseline()
 
     def hear(self, samples: np.ndarray, sample_rate: int, start_s: float) -> None:
         """Mono float32 [n]; LiveError when it is not sound."""
@@ -312,6 +371,9 @@ class LiveReader:
             level_db=level,
             voiced=heard and self._voiced,
             fresh=due,
+            learning=None if self._lesson is None else self._lesson.done,
+            learned=self._learned,
+            baseline=None if self._baseline is None else self._baseline.summary(),
         )
 
     def _due(self) -> bool:
@@ -342,6 +404,15 @@ class LiveReader:
         }
         self._steady.update(raw, self._why, now_s)
         self._seen_s = now_s
+        if self._lesson is not None:
+            self._lesson.update(traces, now_s)
+            if self._lesson.done == 1:
+                self._end_lesson(self._lesson)
+
+    def _end_lesson(self, lesson: Lesson) -> None:
+        self._lesson, self._learned = None, lesson.missing()
+        if any(lesson.taken):
+            self._know(personal_baseline.learn(self._analyzer.model.head, lesson.taken, neutral=True))
 
     def _why_no_face(self) -> str:
         return "the camera is off" if self._camera_off() else "no face in view"

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from avemo_core import faces, live
+from avemo_core.analyzer import Analyzer
 from avemo_core.calibration import Calibration, Condition
+from avemo_core.checkpoint import Checkpoint
 from avemo_core.labels import LABELS, K
-from avemo_core.live import Follower, Found, LiveError, LiveReader, SoundTail, Steady, decode_jpeg
+from avemo_core.live import Follower, Found, Lesson, LiveError, LiveReader, SoundTail, Steady, decode_jpeg
 from tests.conftest import is_one_sentence
 from tests.media_files import jpeg, png
 
@@ -246,7 +248,7 @@ def test_first_reading_is_that_of_the_analyzer(analyzer, webcam):
     reader.see(frames[0], 7.0)
     reading = reader.read()
     crop = faces.align(frames[0], Follower().find(frames[0], 0.0).landmarks)
-    expected = analyzer.read_window(analyzer.embed(crop[None]), np.array([7.0]), None, 0.0, 5.0, 7.0)
+    expected, _ = analyzer.read_window(analyzer.embed(crop[None]), np.array([7.0]), None, 0.0, 5.0, 7.0)
     assert reading.probabilities["face"] == pytest.approx(expected["face"], abs=1e-5)
     assert reading.probabilities["voice"] is None
 
@@ -322,3 +324,109 @@ def test_older_frame_is_refused(analyzer, webcam):
     reader.see(frames[0], 5.0)
     with pytest.raises(LiveError, match="order"):
         reader.see(frames[1], 4.0)
+
+
+# --- learning the person -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The real architecture with weights by chance, and a calibration of its own for a person who is known."""
+    torch.manual_seed(3)
+    model = AttentionCAM(**system("attention_cam").settings).eval()
+    stranger, known = Condition(threshold=0.9), Condition(threshold=0.1)
+    calibration = Calibration(stranger, stranger, stranger, {"face": known, "voice": known, "both": known})
+    return Analyzer(Checkpoint(model, "by-chance", calibration, {}), device="cpu")
+
+
+def test_lesson_of_eight_seconds_makes_a_baseline_that_readings_use(small, webcam):
+    reader = LiveReader(small)
+    stranger = stream(reader, webcam, 2.5)[-1]
+    assert (stranger.learning, stranger.baseline, stranger.verdict.threshold) == (None, None, 0.9)
+    reader.learn()
+    lesson = stream(reader, webcam, live.LEARN_S - 0.2, start_s=102.5)
+    shares = [r.learning for r in lesson]
+    assert shares == sorted(shares) and 0 <= shares[0] < 0.1 and 0.9 < shares[-1] < 1
+    assert all(r.baseline is None and r.verdict.threshold == 0.9 for r in lesson)
+    last = stream(reader, webcam, 3.0, start_s=102.5 + live.LEARN_S - 0.2)[-1]
+    assert (last.learning, last.learned) == (None, None)
+    assert last.baseline["clips"] == 4
+    assert 7 <= last.baseline["face_s"] <= 9
+    assert 1 <= last.baseline["voice_s"] <= 8
+    assert last.verdict.threshold == 0.1
+
+
+def test_reading_against_a_baseline_is_that_of_the_analyzer(small, webcam):
+    reader = LiveReader(small)
+    reader.learn()
+    stream(reader, webcam, live.LEARN_S + 1)
+    maps = reader._maps.copy()
+    times = np.array([t for t, _ in maps])
+    known, _ = small.read_window(
+        torch.stack([m for _, m in maps]), times, None, 0.0, times[-1] - 2, times[-1], reader._baseline
+    )
+    stranger, _ = small.read_window(torch.stack([m for _, m in maps]), times, None, 0.0, times[-1] - 2, times[-1])
+    shown = reader.read().probabilities["face"]
+    assert np.abs(known["face"] - stranger["face"]).max() > 1e-4
+    assert np.abs(shown - known["face"]).max() < np.abs(shown - stranger["face"]).max()
+
+
+def test_windows_of_a_lesson_do_not_overlap():
+    lesson, ends = Lesson(), []
+    for n in range(1000):
+        before = len(lesson.taken)
+        lesson.update({}, 5 + 0.13 * n)
+        ends += [5 + 0.13 * n] * (len(lesson.taken) - before)
+        if lesson.done == 1:
+            break
+    assert len(ends) == 4
+    assert min(np.diff([5, *ends])) >= 2
+
+
+def test_face_without_a_voice_learns_the_face_only_and_says_so(small, webcam):
+    reader = LiveReader(small)
+    reader.learn()
+    last = stream(reader, webcam, live.LEARN_S + 0.5, speak=False)[-1]
+    assert is_one_sentence(last.learned) and "no voice was heard" in last.learned
+    assert last.baseline["face_s"] > 7
+    assert last.baseline["voice_s"] == 0
+    assert reader._baseline.trust["voice"] == 0 < reader._baseline.trust["face"]
+
+
+def test_voice_without_a_face_learns_the_voice_only_and_says_so(small, webcam):
+    reader = LiveReader(small)
+    reader.learn()
+    last = stream(reader, webcam, live.LEARN_S + 1, picture=False)[-1]
+    assert is_one_sentence(last.learned) and "no face was in view" in last.learned
+    assert last.baseline["face_s"] == 0 < last.baseline["voice_s"]
+
+
+def test_nobody_is_said_and_nothing_is_learned(small, webcam):
+    frames, _ = webcam
+    reader = LiveReader(small)
+    reader.learn()
+    last = stream(reader, (np.zeros_like(frames), np.zeros(96_000, np.float32)), live.LEARN_S + 0.5)[-1]
+    assert (last.learning, last.baseline) == (None, None)
+    assert is_one_sentence(last.learned) and last.learned.startswith("Nothing was learned")
+
+
+def test_second_lesson_starts_anew_and_forgetting_ends_it(small, webcam):
+    reader = LiveReader(small)
+    reader.forget()  # nothing to forget
+    reader.learn()
+    stream(reader, webcam, 5.0)
+    reader.learn()
+    assert stream(reader, webcam, 0.5, start_s=105.0)[-1].learning < 0.1
+    reader.forget()
+    last = stream(reader, webcam, live.LEARN_S + 1, start_s=105.5)[-1]
+    assert (last.learning, last.learned, last.baseline) == (None, None, None)
+
+
+def test_forgotten_baseline_is_read_against_no_more(small, webcam):
+    reader = LiveReader(small)
+    reader.learn()
+    assert stream(reader, webcam, live.LEARN_S + 0.5)[-1].baseline
+    reader.forget()
+    last = stream(reader, webcam, 2.0, start_s=110.0)[-1]
+    assert last.baseline is None
+    assert last.verdict.threshold == 0.9

@@ -80,7 +80,7 @@ know.</span></h1>
 <section class="panel big"><h2>What it does not</h2>
 <ul class="points first">
 {_point("no", "It does not measure what someone feels, thinks or intends. One can smile without joy.")}
-{_point("no", "It does not recognise who someone is. A face or voice is never compared with another clip's.")}
+{_point("no", "It does not recognise who someone is. Only you say which face and voice are one person's.")}
 {_point("no", "It does not read words, gestures, posture, or what happens around a person.")}
 {_point("no", "It is not made for decisions about people: not for hiring, teaching, policing, insurance or health.")}
 </ul></section></div>"""
@@ -209,10 +209,16 @@ def _privacy(settings: Settings) -> str:
         _point(
             "loop",
             f"Clip and reading are deleted {minutes(settings.keep_s)} after you last used them, at once when you say "
-            "Delete now, and when the server stops.",
+            "Delete now, and when the server stops. Further clips of a person go as soon as yours is read against them.",
         )
     }
-{_point("cam", f"Live pictures and sound lie in memory for {WINDOW_S:g} s and are never written to a disk.")}
+{
+        _point(
+            "cam",
+            f"Live pictures and sound lie in memory for {WINDOW_S:g} s and are never written to a disk. What Live learns of "
+            "you when you ask it to is a row of numbers in memory, gone when you press Forget or Live stops.",
+        )
+    }
 {
         _point(
             "info",

@@ -27,8 +27,11 @@ class Job:
     visitor: Visitor
     name: str
     path: Path
-    person: int | None
     submitted_at: float
+    person: int | None = None
+    others: list[tuple[str, Path]] = field(default_factory=list)  # further clips of the person; deleted when it ends
+    neutral: bool = False  # whether those are known to be
+    before: str | None = None  # the reading that holds this clip already: the clip stays, whatever comes of the job
     state: str = "queued"  # queued | running | done | failed | cancelled
     stage: str | None = None
     done: float = 0.0
@@ -69,11 +72,11 @@ class Jobs:
             if len(self._queue) >= self.settings.queued:
                 raise TooMany(f"{len(self._queue)} clips are waiting, which is all that fit; try again in some minutes.")
 
-    def submit(self, visitor: Visitor, path: Path, name: str, person: int | None = None) -> Job:
-        """Ask for a reading of `path`; TooMany when there is no room."""
+    def submit(self, visitor: Visitor, path: Path, name: str, **asked: Any) -> Job:
+        """Ask for a reading of `path`; `asked` are further fields of Job. TooMany when there is no room."""
         with self._changed:
             self.check_room(visitor)
-            job = Job(secrets.token_urlsafe(24), visitor, name, path, person, time.monotonic())
+            job = Job(secrets.token_urlsafe(24), visitor, name, path, time.monotonic(), **asked)
             self.visitors.claim(visitor, path)
             self._jobs[job.job_id] = job
             self._queue.append(job)
@@ -171,15 +174,21 @@ class Jobs:
                 raise Cancelled
             job.stage, job.done, job.total = stage, float(done), float(total)
 
-        progress("media", 0, 0)
-        result = self.analyzer.analyze(job.path, person=job.person, progress=progress, limits=self.limits)
+        progress("baseline" if job.others else "media", 0, 0)
+        baseline = None
+        if job.others:
+            baseline = self.analyzer.learn([path for _, path in job.others], job.neutral, progress, self.limits)
+        result = self.analyzer.analyze(job.path, person=job.person, progress=progress, limits=self.limits, baseline=baseline)
         progress("model", 1, 1)
         shown_clip = replace(result.clip, path=Path(job.name))  # our path is nobody's business
-        return self.visitors.keep(job.visitor, job.name, job.path, replace(result, clip=shown_clip)).result_id
+        plain = job.before if job.others else None
+        return self.visitors.keep(job.visitor, job.name, job.path, replace(result, clip=shown_clip), plain).result_id
 
     def _end(self, job: Job, state: str) -> None:
         job.state, job.ended_at = state, time.monotonic()
         self.visitors.release(job.visitor, job.path)
+        for _, path in job.others:
+            path.unlink(missing_ok=True)
         self._changed.notify_all()
 
     def _forget_old(self) -> None:
@@ -189,5 +198,8 @@ class Jobs:
 
 
 def shown(error: AvemoError, job: Job) -> str:
-    """An error's sentence with the visitor's name of the file in place of ours."""
-    return str(error).replace(str(job.path), job.name).replace(job.path.name, job.name)
+    """An error's sentence with the visitor's names of the files in place of ours."""
+    sentence = str(error)
+    for name, path in [(job.name, job.path), *job.others]:
+        sentence = sentence.replace(str(path), name).replace(path.name, name)
+    return sentence

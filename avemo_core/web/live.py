@@ -23,7 +23,7 @@ import torch
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
 from ..labels import EMOTIONS, LABELS
-from ..live import MAX_FRAME_BYTES, SMOOTHING_S, LiveError, LiveReader, LiveReading, decode_jpeg
+from ..live import LEARN_S, MAX_FRAME_BYTES, SMOOTHING_S, LiveError, LiveReader, LiveReading, decode_jpeg
 from ..types import WINDOW_S
 from . import theme
 from .services import Services
@@ -61,10 +61,14 @@ class Inbox:
     received: int = 0
     dropped: int = 0
     heard_at: float = field(default_factory=time.monotonic)
+    wish: str | None = None  # "learn" or "forget"; the newest counts
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put_text(self, text: str) -> None:
-        """`{"type": "sound", "sample_rate": 48000}` before the first sound; `{"type": "still"}` while frozen."""
+        """`{"type": "sound", "sample_rate": 48000}` before the first sound; `{"type": "still"}` while frozen.
+
+        `{"type": "learn"}` begins to learn how the person usually is, `{"type": "forget"}` drops what was learned.
+        """
         try:
             message = json.loads(text)
             kind = message["type"]
@@ -72,7 +76,10 @@ class Inbox:
                 self.rate = int(message["sample_rate"])
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             kind = None
-        if kind not in ("sound", "still"):
+        if kind in ("learn", "forget"):
+            self.wish = kind
+            self.filled.set()
+        elif kind not in ("sound", "still"):
             raise Ended(CLOSE_BAD, "A message that Live does not know arrived; reload the page.")
 
     def put_bytes(self, data: bytes) -> None:
@@ -106,12 +113,12 @@ class Inbox:
             raise Ended(CLOSE_BAD, "Sound that is not whole 32-bit samples arrived; reload the page.")
         self.sounds.append((at_ms, payload))
 
-    def take(self) -> tuple[tuple[int, float, bytes] | None, list[tuple[float, bytes]]]:
-        frame, sounds = self.frame, list(self.sounds)
-        self.frame = None
+    def take(self) -> tuple[str | None, tuple[int, float, bytes] | None, list[tuple[float, bytes]]]:
+        wish, frame, sounds = self.wish, self.frame, list(self.sounds)
+        self.wish = self.frame = None
         self.sounds.clear()
         self.filled.clear()
-        return frame, sounds
+        return wish, frame, sounds
 
 
 class LiveRoom:
@@ -182,12 +189,12 @@ class LiveRoom:
         loop = asyncio.get_running_loop()
         while True:
             await inbox.filled.wait()
-            frame, sounds = inbox.take()
+            wish, frame, sounds = inbox.take()
             try:
-                reading, spent_s = await loop.run_in_executor(self._thread, _step, reader, inbox.rate, frame, sounds)
+                reading, spent_s = await loop.run_in_executor(self._thread, _step, reader, wish, inbox.rate, frame, sounds)
             except LiveError as error:
                 raise Ended(CLOSE_BAD, str(error)) from None
-            if frame is not None or reading.fresh:
+            if frame is not None or reading.fresh or wish:
                 await socket.send_text(json.dumps(_as_message(reading, frame, inbox, spent_s)))
 
     async def _watch(self, inbox: Inbox) -> None:
@@ -219,10 +226,18 @@ async def _receive(socket: WebSocket, inbox: Inbox) -> None:
 
 
 def _step(
-    reader: LiveReader, rate: int, frame: tuple[int, float, bytes] | None, sounds: list[tuple[float, bytes]]
+    reader: LiveReader,
+    wish: str | None,
+    rate: int,
+    frame: tuple[int, float, bytes] | None,
+    sounds: list[tuple[float, bytes]],
 ) -> tuple[LiveReading, float]:
-    """What the live thread does for one visitor: the sound that arrived, the newest frame, a reading; seconds spent."""
+    """What the live thread does for one visitor: wish, sound that arrived, newest frame, reading; and seconds spent."""
     began = time.perf_counter()
+    if wish == "learn":
+        reader.learn()
+    elif wish == "forget":
+        reader.forget()
     for at_ms, payload in sounds:
         reader.hear(np.frombuffer(payload, "<f4"), rate, at_ms / 1000)
     if frame is not None:
@@ -255,6 +270,9 @@ def _as_message(
         },
         "level_db": None if reading.level_db is None else round(reading.level_db, 1),
         "voiced": reading.voiced,
+        "learning": None if reading.learning is None else round(reading.learning, 3),
+        "learned": reading.learned,
+        "baseline": reading.baseline,
         "received": inbox.received,
         "dropped": inbox.dropped,
         "server_ms": round(spent_s * 1000, 1),
@@ -319,6 +337,7 @@ def page_markup(services: Services) -> str:
         bars=bars,
         window=f"{WINDOW_S:g}",
         smoothing=f"{SMOOTHING_S:g}",
+        learn=f"{LEARN_S:g}",
         minutes=f"{SESSION_S / 60:.0f}",
         places=MAX_SESSIONS,
     )

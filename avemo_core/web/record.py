@@ -46,6 +46,7 @@ def page_record(result: ClipResult) -> dict[str, Any]:
         "description": wording.description(result),
         "sentence": [vars(part) for part in wording.verdict(result)],
         "detail": [vars(part) for part in wording.detail(result)],
+        "against": wording.against(result),
         "confidence": wording.confidence(result),
         "counted": wording.counted(result),
         "clearest": span and [round(t, 1) for t in span],  # as the sentence says it

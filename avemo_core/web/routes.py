@@ -28,6 +28,7 @@ from .visitors import Held, TooMany, Visitor
 log = logging.getLogger("avemo.web")
 EXAMPLES = STATIC / "examples"
 EVENT_STEP_S = 0.1  # how often a watched job is looked at
+MOST_OTHERS = 10  # further clips of a person, as a baseline
 KEEP_ALIVE_S = 10  # proxies close a stream that is silent for longer
 GONE = "This reading is not here any more, or never was yours; read the clip again."
 # How a browser is told what the clip is. By container, never by what the visitor said.
@@ -62,7 +63,7 @@ def add(app: FastAPI, services: Services) -> None:
 def _clips(services: Services) -> APIRouter:
     """Sending a clip and watching its job."""
     router = APIRouter(prefix="/api")
-    visitors, jobs, settings = services.visitors, services.jobs, services.settings
+    visitors, jobs = services.visitors, services.jobs
 
     def job_of(request: Request, job_id: str) -> Job:
         job = jobs.find(request.state.visitor, job_id)
@@ -76,14 +77,11 @@ def _clips(services: Services) -> APIRouter:
         visitor = visitors.admit(request.state.visitor)
         visitors.count_post(visitor)
         jobs.check_room(visitor)
-        path = await asyncio.to_thread(visitors.place, visitor)
-        kind = request.headers.get("content-type", "")
-        if kind.startswith("application/json"):
+        if request.headers.get("content-type", "").startswith("application/json"):
+            path = await asyncio.to_thread(visitors.place, visitor)
             name = await _place_example(request, path)
         else:
-            length = request.headers.get("content-length", "")
-            size = int(length) if length.isdigit() else None
-            name = await upload.receive(request.stream(), kind, size, path, settings.max_bytes)
+            [(name, path)] = await _receive(services, visitor, request)
         return {"job": _submit(services, visitor, path, name).job_id}
 
     @router.get("/jobs/{job_id}")
@@ -116,8 +114,9 @@ def _results(services: Services) -> APIRouter:
 
     @router.get("")
     def reading(request: Request, result_id: str) -> dict[str, Any]:
-        result = held_of(request, result_id).result
-        return {"record": result.to_json(), "page": record.page_record(result)}
+        held = held_of(request, result_id)
+        plain = held.plain if held.plain and visitors.held(request.state.visitor, held.plain) else None
+        return {"record": held.result.to_json(), "page": record.page_record(held.result), "plain": plain}
 
     @router.get("/clip")
     def clip(request: Request, result_id: str) -> FileResponse:
@@ -152,7 +151,18 @@ def _results(services: Services) -> APIRouter:
         known = [track.track_id for track in held.result.faces]
         if not isinstance(track_id, int) or track_id not in known:
             raise AvemoError(f"There is no face {track_id!r} in this clip; choose one of {known}.")
-        return {"job": services.jobs.submit(visitor, held.path, held.name, person=track_id).job_id}
+        return {"job": services.jobs.submit(visitor, held.path, held.name, person=track_id, before=result_id).job_id}
+
+    @router.post("/baseline", status_code=202)
+    async def baseline(request: Request, result_id: str, neutral: bool = False) -> dict[str, str]:
+        """Further clips of the person as a form of files -> the same clip read against them."""
+        held = held_of(request, result_id)
+        visitor = visitors.admit(request.state.visitor)
+        visitors.count_post(visitor)
+        services.jobs.check_room(visitor)
+        others = await _receive(services, visitor, request, MOST_OTHERS)
+        asked = {"person": held.result.person, "others": others, "neutral": neutral, "before": held.plain or result_id}
+        return {"job": _submit(services, visitor, held.path, held.name, **asked).job_id}
 
     @router.delete("", status_code=204)
     def delete(request: Request, result_id: str) -> Response:
@@ -250,11 +260,26 @@ async def _json(request: Request) -> dict[str, Any]:
     return value
 
 
-def _submit(services: Services, visitor: Visitor, path: Path, name: str) -> Job:
+async def _receive(services: Services, visitor: Visitor, request: Request, most: int = 1) -> list[tuple[str, Path]]:
+    """The files of a form, in places of the visitor's own."""
+    length = request.headers.get("content-length", "")
+    return await upload.receive(
+        request.stream(),
+        request.headers.get("content-type", ""),
+        int(length) if length.isdigit() else None,
+        lambda: services.visitors.place(visitor),
+        services.settings.max_bytes,
+        most,
+    )
+
+
+def _submit(services: Services, visitor: Visitor, path: Path, name: str, **asked: Any) -> Job:
+    """Ask for a reading; what was sent for it is deleted where there is no room."""
     try:
-        return services.jobs.submit(visitor, path, name)
+        return services.jobs.submit(visitor, path, name, **asked)
     except AvemoError:
-        path.unlink(missing_ok=True)
+        for sent in [other for _, other in asked["others"]] if asked else [path]:
+            sent.unlink(missing_ok=True)
         raise
 
 

@@ -1,6 +1,6 @@
-"""A clip from a browser to a file of ours: streamed to disk, and stopped the moment it is over the limit."""
+"""Clips from a browser to files of ours: streamed to disk, and stopped the moment they are over the limit."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,19 +22,27 @@ class NotAForm(AvemoError):  # noqa: N818
     """The body is not an upload as browsers send it."""
 
 
-class _FilePart:
-    """Receives what the multipart parser finds and writes the part named `file` to `out`."""
+class _FileParts:
+    """Receives what the multipart parser finds and writes each part named `file` to a place of its own."""
 
-    def __init__(self, out: BinaryIO, max_bytes: int) -> None:
-        self.out = out
+    def __init__(self, place: Callable[[], Path], max_bytes: int, most: int) -> None:
+        self.place = place
         self.max_bytes = max_bytes
-        self.name: str | None = None  # file name, once the part was seen
-        self.written = 0
-        self.complete = False
+        self.most = most
+        self.files: list[tuple[str, Path]] = []  # cleaned name, and where it was written
+        self.written = 0  # bytes of all of them
+        self._out: BinaryIO | None = None  # the file that is being written
         self._field = b""
         self._value = b""
         self._disposition = b""
-        self._writing = False
+
+    @property
+    def complete(self) -> bool:
+        return self._out is None
+
+    def close(self) -> None:
+        if self._out is not None:
+            self._out.close()
 
     def on_part_begin(self) -> None:
         self._disposition = b""
@@ -52,21 +60,25 @@ class _FilePart:
 
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
-        self._writing = options.get(b"name") == b"file" and b"filename" in options and self.name is None
-        if self._writing:
-            self.name = clean_name(options[b"filename"].decode("utf-8", "replace"))
+        if options.get(b"name") != b"file" or b"filename" not in options:
+            return
+        if len(self.files) == self.most:
+            raise NotAForm(f"More than {self.most} clip{'s' * (self.most > 1)} came at once; choose at most {self.most}.")
+        path = self.place()
+        self._out = path.open("xb")
+        self.files.append((clean_name(options[b"filename"].decode("utf-8", "replace")), path))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if not self._writing:
+        if self._out is None:
             return
         self.written += end - start
         if self.written > self.max_bytes:
-            raise TooLarge(too_large(self.max_bytes))
-        self.out.write(data[start:end])
+            raise TooLarge(too_large(self.max_bytes, self.most))
+        self._out.write(data[start:end])
 
     def on_part_end(self) -> None:
-        self.complete = self.complete or self._writing
-        self._writing = False
+        self.close()
+        self._out = None
 
 
 CALLBACKS = (
@@ -80,43 +92,54 @@ CALLBACKS = (
 )
 
 
-def too_large(max_bytes: int, found: int | None = None) -> str:
+def too_large(max_bytes: int, most: int = 1, found: int | None = None) -> str:
     size = f" of {size_in_words(found)}" if found else ""
+    if most > 1:
+        allowed = f"the {size_in_words(max_bytes)} they may have together"
+        return f"An upload{size} is larger than {allowed}; send fewer, shorter or smaller clips."
     return f"This file{size} is larger than the {size_in_words(max_bytes)} a clip may have; send a shorter or smaller one."
 
 
-async def receive(stream: AsyncIterator[bytes], content_type: str, length: int | None, path: Path, max_bytes: int) -> str:
-    """Write the file of a multipart body to `path` and return its cleaned name. On any error nothing stays on disk."""
+async def receive(
+    stream: AsyncIterator[bytes],
+    content_type: str,
+    length: int | None,
+    place: Callable[[], Path],
+    max_bytes: int,
+    most: int = 1,
+) -> list[tuple[str, Path]]:
+    """Write the files of a multipart body, `most` of them, each to where `place` says; (cleaned name, path) of each.
+
+    They may have `max_bytes` together. On any error nothing stays on disk.
+    """
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data" or b"boundary" not in options:
         raise NotAForm("This is not an upload; send the clip as a form with one file field named file.")
+    parts = _FileParts(place, max_bytes, most)
     try:
         if length is not None and length > max_bytes + FORM_BYTES:
-            raise TooLarge(too_large(max_bytes, length))
-        with path.open("xb") as out:
-            part = _FilePart(out, max_bytes)
-            parser = MultipartParser(
-                options[b"boundary"],
-                {name: getattr(part, name) for name in CALLBACKS},  # type: ignore[arg-type]
-                max_size=max_bytes + FORM_BYTES,
-            )
-            async for chunk in stream:
-                parser.write(chunk)
-    except TooLarge:
-        path.unlink(missing_ok=True)
-        await _drain(stream)
+            raise TooLarge(too_large(max_bytes, most, length))
+        parser = MultipartParser(
+            options[b"boundary"],
+            {name: getattr(parts, name) for name in CALLBACKS},  # type: ignore[arg-type]
+            max_size=max_bytes + FORM_BYTES,
+        )
+        async for chunk in stream:
+            parser.write(chunk)
+        if not parts.complete:
+            raise NotAForm("The upload ended early; send the clip again.")
+        if not parts.files:
+            raise NotAForm("No file came with the upload; choose a clip first.")
+    except BaseException as error:
+        parts.close()
+        for _, path in parts.files:
+            path.unlink(missing_ok=True)
+        if isinstance(error, AvemoError):
+            await _drain(stream)
+        if isinstance(error, FormParserError):
+            raise NotAForm("The upload arrived damaged; send the clip again.") from error
         raise
-    except FormParserError as error:
-        path.unlink(missing_ok=True)
-        raise NotAForm("The upload arrived damaged; send the clip again.") from error
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    if part.name is None or not part.complete:
-        path.unlink(missing_ok=True)
-        missing = "No file came with the upload; choose a clip first."
-        raise NotAForm(missing if part.name is None else "The upload ended early; send the clip again.")
-    return part.name
+    return parts.files
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:

@@ -40,6 +40,7 @@ class Held:
     path: Path
     result: ClipResult
     used_at: float
+    plain: str | None = None  # of a reading against a baseline: the one without, while that is held
 
 
 @dataclass
@@ -124,10 +125,10 @@ class Visitors:
                 total += path.stat().st_size
         return total
 
-    def keep(self, visitor: Visitor, name: str, path: Path, result: ClipResult) -> Held:
+    def keep(self, visitor: Visitor, name: str, path: Path, result: ClipResult, plain: str | None = None) -> Held:
         """Hold a reading for its visitor. The oldest one goes when there are too many."""
         with self._lock:
-            held = Held(new_token(), name, path, result, self.clock())
+            held = Held(new_token(), name, path, result, self.clock(), plain)
             visitor.results[held.result_id] = held
             self._visitors.setdefault(visitor.token, visitor)
             while len(visitor.results) > self.settings.results_per_visitor:

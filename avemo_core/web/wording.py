@@ -120,6 +120,17 @@ def _who(result: ClipResult) -> str:
     return f"{who} {verb(label, face.available, voice.available)}"
 
 
+def against(result: ClipResult) -> str | None:
+    """What of the person the reading was made against, None where they were not known."""
+    known = result.baseline
+    if known is None:
+        return None
+    spans = [(known["face_s"], "face"), (known["voice_s"], "speech")]
+    held = ", ".join(f"{seconds:.1f} s of {what}" for seconds, what in spans if seconds > 0)
+    clips = "1 other clip" if known["clips"] == 1 else f"{known['clips']} other clips"
+    return f"Read against {clips} of this person ({held})."
+
+
 def detail(result: ClipResult) -> list[Part]:
     """Where the verdict is withheld though both were read, what each points to on its own; else nothing."""
     if not (result.verdict.abstained and result.face.available and result.voice.available):

@@ -48,6 +48,7 @@ class LivePage {
     this.chosen = {};
     this.off = { video: false, audio: false };
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    this.unknown = { learning: null, learned: this.parts.known.textContent, baseline: null }; // the line before any lesson
     this.parts.vu.innerHTML = "<i></i>".repeat(VU_BARS);
     this.bars = [...this.parts.bars.children].map((row) => ({
       row,
@@ -55,6 +56,7 @@ class LivePage {
       value: row.querySelector("[data-value]"),
     }));
     this.reset();
+    this.showPerson(this.unknown);
     this.listen();
     this.setState("idle");
     this.showNothing();
@@ -87,6 +89,8 @@ class LivePage {
     parts.stop.onclick = () => this.stop();
     parts.freeze.onclick = () => this.freeze(this.state !== "frozen");
     parts.keep.onclick = () => this.keep();
+    parts.learn.onclick = () => this.learn();
+    parts.forget.onclick = () => this.forget();
     parts["camera-off"].onclick = () => this.switchOff("video");
     parts["microphone-off"].onclick = () => this.switchOff("audio");
     parts["camera-choice"].onchange = (e) => this.choose("video", e.target.value);
@@ -193,6 +197,7 @@ class LivePage {
     this.microphone.close();
     this.notes = {};
     this.showNotes();
+    this.showPerson(this.unknown);
     this.setState("ended");
     this.cover(title, text);
     this.showNothing();
@@ -204,6 +209,7 @@ class LivePage {
     parts.stop.disabled = !running;
     parts.freeze.disabled = !["live", "frozen"].includes(state);
     parts.keep.disabled = !running;
+    parts.learn.disabled = state !== "live";
     parts.freeze.setAttribute("aria-pressed", state === "frozen");
     parts["freeze-text"].textContent = state === "frozen" ? "Go on" : "Freeze";
     for (const [kind, name] of Object.entries(NAMES)) {
@@ -249,6 +255,7 @@ class LivePage {
     if (message.type === "end") return this.finish(message.code === 4429 ? "All places are taken" : "Live ended", message.sentence);
     if (message.sequence !== null) this.answered = Math.max(this.answered, message.sequence);
     this.serverDropped = message.dropped;
+    this.showPerson(message);
     if (this.state !== "live") return;
     this.waiting = message;
     if (!this.drawing) this.drawing = requestAnimationFrame(() => this.show());
@@ -262,6 +269,10 @@ class LivePage {
     this.serverDropped = 0;
     if (this.microphone.rate) this.socket.send(JSON.stringify({ type: "sound", sample_rate: this.microphone.rate }));
     this.note("server", null);
+    if (this.person.learning !== null || this.person.baseline) {
+      this.showPerson(this.unknown);
+      this.note("person", "The connection was lost, and what was learned of you with it; learn it again.", true);
+    }
     if (this.state === "reconnecting") this.setState(document.hidden ? "paused" : "live");
   }
 
@@ -377,6 +388,19 @@ class LivePage {
     }
   }
 
+  // Begins a lesson, or ends the one that runs.
+  learn() {
+    if (!this.sending) return;
+    if (this.person.learning !== null) return this.forget();
+    this.note("person", null);
+    this.socket.send('{"type": "learn"}');
+    this.parts.stage.scrollIntoView({ block: "nearest" });
+  }
+
+  forget() {
+    if (this.ready && this.socket?.readyState === WebSocket.OPEN) this.socket.send('{"type": "forget"}');
+  }
+
   keep() {
     const until = this.now();
     const kept = this.history.filter((r) => until - r.seen_ms <= SPAN_S * 1000);
@@ -470,6 +494,32 @@ class LivePage {
           : `<span class="chip em-${name}">${svg(icon)}${name} ${value.toFixed(2)}</span>`;
     }
     this.parts[condition].innerHTML = html;
+  }
+
+  // How far a lesson is, and what the person is known by.
+  showPerson(person) {
+    const { parts } = this;
+    const { learning, learned, baseline } = person;
+    if (learning !== null) {
+      parts["lesson-bar"].setAttribute("aria-valuenow", Math.round(learning * 100));
+      parts["lesson-bar"].firstElementChild.style.width = `${learning * 100}%`;
+    }
+    const key = JSON.stringify([learning !== null, learned, baseline]);
+    const before = this.person;
+    this.person = learning === null && !learned && !baseline ? this.unknown : person;
+    if (key === this.personKey) return;
+    this.personKey = key;
+    parts.lesson.hidden = learning === null;
+    parts["learn-text"].textContent = learning === null ? "Learn my neutral face and voice" : "Stop learning";
+    if (baseline === null && document.activeElement === parts.forget) parts.learn.focus();
+    parts.forget.hidden = baseline === null;
+    const seconds = (value, what) => value > 0 && `${value < 1 ? value.toFixed(1) : Math.round(value)} s of ${what}`;
+    const known = baseline && [seconds(baseline.face_s, "face"), seconds(baseline.voice_s, "speech")].filter(Boolean).join(", ");
+    const said = [known && `Read against your own baseline: ${known}.`, this.person.learned].filter(Boolean).join(" ");
+    parts.known.textContent = learning === null ? said : "Stay neutral until the bar is full.";
+    if (!before) return; // nothing happened yet
+    if (learning !== null) this.announce(parts.lesson.textContent, true);
+    else if (person !== this.unknown) this.announce(this.person === this.unknown ? "Forgotten." : said, true);
   }
 
   showBox({ box, frame, verdict }) {

@@ -32,12 +32,13 @@ function row(r, until, labels) {
     frame: r.frame,
     level_db: r.level_db,
     voiced: r.voiced,
+    baseline: r.baseline,
   };
 }
 
 function table(readings, labels) {
   const columns = CONDITIONS.flatMap((c) => labels.map((label) => `${c}_${label}`));
-  const header = ["seconds", "frame_age_ms", "verdict", "confidence", "reason", ...columns, "level_db", "voiced"];
+  const header = ["seconds", "frame_age_ms", "verdict", "confidence", "reason", ...columns, "level_db", "voiced", "baseline"];
   const rows = readings.map((r) => [
     r.seconds,
     r.frame_age_ms,
@@ -47,6 +48,7 @@ function table(readings, labels) {
     ...CONDITIONS.flatMap((c) => labels.map((label) => r[c]?.[label] ?? "")),
     r.level_db ?? "",
     r.voiced,
+    r.baseline !== null,
   ]);
   return [header, ...rows].map((cells) => cells.join(",")).join("\n") + "\n";
 }

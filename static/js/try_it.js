@@ -3,7 +3,7 @@
 import { api } from './try_it_dom.js';
 import { evidence } from './try_it_evidence.js';
 import { Cancelled, worker } from './try_it_job.js';
-import { describe, downloads, notes, people, player } from './try_it_parts.js';
+import { against, describe, downloads, notes, others, people, player } from './try_it_parts.js';
 import { reading } from './try_it_reading.js';
 import { recorder } from './try_it_record.js';
 import { examples, files, mark, tabs } from './try_it_sources.js';
@@ -20,6 +20,7 @@ export function start(root) {
     page.dataset.state = name;
     page.querySelectorAll('[data-when]').forEach((node) => { node.hidden = node.dataset.when !== name; });
     part('delete').hidden = !now.result;
+    part('others').hidden = name !== 'result';
   }
 
   function fail(error, title = 'This clip could not be read.') {
@@ -34,6 +35,7 @@ export function start(root) {
     Object.assign(now, { result: null, shown: null, local: null, teaches: null });
     history.replaceState(null, '', '/');
     for (const name of ['reading', 'below', 'people', 'player']) part(name).replaceChildren();
+    problem(null);
     for (const name of ['people', 'player', 'deleted']) part(name).hidden = true;
     part('drop').hidden = false;
   }
@@ -66,7 +68,8 @@ export function start(root) {
   }
 
   async function show(id) {
-    const { record, page: filled } = await api(`/api/results/${id}`);
+    const { record, page: filled, plain } = await api(`/api/results/${id}`);
+    now.shown?.end();
     now.result = id;
     history.replaceState(null, '', `/?result=${encodeURIComponent(id)}`);
     const isImage = filled.kind === 'image';
@@ -74,7 +77,9 @@ export function start(root) {
     const media = own || play(`/api/results/${id}/clip`, filled.name, isImage);
     describe(part('player'), filled, now.teaches);
     people(part('people'), filled.people, choose);
-    part('reading').replaceChildren(...[...reading(record, filled), notes(filled)].filter(Boolean));
+    const [sentence, ...rest] = reading(record, filled);
+    const back = plain && (() => again(() => show(plain)));
+    part('reading').replaceChildren(...[sentence, against(filled, back), ...rest, notes(filled)].filter(Boolean));
     state('result');
     const found = filled.faces || filled.voice; // a picture without a face has no evidence to draw
     now.shown = found ? evidence(id, record, filled, isImage ? null : media) : null;
@@ -86,6 +91,28 @@ export function start(root) {
     const from = now.result;
     if (!person.read) read(now.local, () => work.person(from, person.track_id), now.teaches);
   }
+
+  // The clip that is shown, in another way; whatever comes of it, the reading before stays.
+  async function again(begin) {
+    if (now.busy) return;
+    now.busy = true;
+    const before = now.result;
+    problem(null);
+    try {
+      await begin(before);
+    } catch (error) {
+      await show(before).catch(fail);
+      if (!(error instanceof Cancelled)) problem(error.message);
+    } finally {
+      now.busy = false;
+    }
+  }
+
+  const compare = (files, neutral) => again(async (before) => {
+    state('loading');
+    say('Reading the clip against the others.');
+    await show(await work.baseline(before, files, neutral));
+  });
 
   function sendFile(file) {
     if (!file) return;
@@ -113,6 +140,7 @@ export function start(root) {
     return say('The clip and its reading are deleted.');
   }
 
+  const problem = others(part('others'), compare);
   const camera = recorder(part('record'), sendFile);
   const tab = tabs(page, (name) => name === 'upload' && camera.close());
   files(page, part('drop'), part('file'), [part('choose'), part('choose-too'), part('again')], sendFile);

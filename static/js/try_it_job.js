@@ -2,6 +2,7 @@
 
 import { api, asJson, el, icon, megabytes } from './try_it_dom.js';
 
+const LEARN = ['baseline', 'Learn from the other clips', 'clips'];
 const STEPS = [
   ['media', 'Open the clip', ''],
   ['faces', 'Find and follow faces', 'frames'],
@@ -20,8 +21,8 @@ export function worker(part) {
     current.stop?.();
   });
 
-  async function read(begin) {
-    const state = { began: performance.now(), stage: null, stageBegan: 0, stop: null, cancelled: false };
+  async function read(begin, steps = STEPS) {
+    const state = { steps, began: performance.now(), stage: null, stageBegan: 0, stop: null, cancelled: false };
     const onStop = (stop) => { state.stop = stop; };
     current = state;
     draw(part, state, { state: 'sending', position: 0, stage: null, done: 0, total: 0 });
@@ -40,19 +41,23 @@ export function worker(part) {
   }
 
   return {
-    file: (file) => read((onStop, onSent) => send(file, onStop, onSent)),
+    file: (file) => read((onStop, onSent) => send('/api/clips', [file], onStop, onSent)),
     example: (name) => read(() => api('/api/clips', asJson({ example: name }))),
     person: (result, track) => read(() => api(`/api/results/${result}/person`, asJson({ track_id: track }))),
+    baseline: (result, others, neutral) => {
+      const address = `/api/results/${result}/baseline?neutral=${neutral}`;
+      return read((onStop, onSent) => send(address, others, onStop, onSent), [LEARN, ...STEPS]);
+    },
   };
 }
 
 // XMLHttpRequest because fetch does not tell how much was sent.
-function send(file, onStop, onSent) {
+function send(address, files, onStop, onSent) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const form = new FormData();
-    form.append('file', file, file.name);
-    request.open('POST', '/api/clips');
+    for (const file of files) form.append('file', file, file.name);
+    request.open('POST', address);
     request.responseType = 'json';
     request.upload.onprogress = (event) => onSent(event.loaded, event.total);
     request.onload = () => {
@@ -110,9 +115,9 @@ function draw(part, state, now) {
   if (now.stage !== state.stage) Object.assign(state, { stage: now.stage, stageBegan: performance.now() });
   state.share = now.total ? Math.min(1, now.done / now.total) : 0;
   state.count = queued ? `${now.position} ${now.position === 1 ? 'clip' : 'clips'} before yours` : '';
-  const at = STEPS.findIndex(([name]) => name === now.stage);
+  const at = state.steps.findIndex(([name]) => name === now.stage);
   part('steps').replaceChildren(
-    ...STEPS.map(([, title, unit], i) => {
+    ...state.steps.map(([, title, unit], i) => {
       const done = now.state === 'done' || i < at;
       const here = i === at && !done;
       const count = here && unit && now.total > 0 ? `${round(now.done)} of ${round(now.total)} ${unit}` : '';

@@ -2,6 +2,7 @@
 
 import { el, icon } from './try_it_dom.js';
 
+const MOST_OTHERS = 10; // as the server takes
 const DOWNLOADS = [
   ['csv', 'Probabilities over time', 'CSV'],
   ['json', 'The whole record', 'JSON'],
@@ -39,6 +40,7 @@ export function describe(holder, page, teaches) {
   if (teaches) holder.append(el('p', { class: 'small dim mt3', 'data-part': 'teaches' }, teaches));
   if (page.kind !== 'audio') return;
   const box = holder.querySelector('.player');
+  if (box.classList.contains('audio')) return; // described before
   box.classList.add('audio');
   box.append(el('span', { class: 'soundonly' }, icon('voice'), 'sound only'));
 }
@@ -57,6 +59,42 @@ export function people(holder, found, onChoose) {
     el('p', { class: 'small dim mt2' }, `${found.length} faces were found; ${rest}`),
     el('div', { class: 'row wrap mt2' }, faces),
   );
+}
+
+// "Read against 3 other clips of this person" with a way back, where the reading was; null where it was not.
+export function against(page, onPlain) {
+  if (!page.against) return null;
+  const back = onPlain && el('button', { type: 'button', class: 'btn s', onclick: onPlain }, 'Read without them');
+  return el('div', { class: 'row wrap mt3 small', 'data-part': 'against' }, el('span', { class: 'note' }, icon('both'), page.against), back || null);
+}
+
+// Further clips of the person are chosen here; onClips(files, neutral). Returns problem(sentence or null).
+export function others(holder, onClips) {
+  const neutral = el('input', { type: 'checkbox' });
+  const input = el('input', { type: 'file', multiple: true, hidden: true, accept: 'video/*,audio/*,image/*,.mkv,.avi,.mov,.m4a,.flac', 'data-part': 'others-file' });
+  const said = el('p', { class: 'note warn mt3', role: 'alert', hidden: true });
+  const problem = (sentence) => {
+    said.hidden = !sentence;
+    said.replaceChildren(icon('warn'), el('span', {}, sentence || ''));
+    if (sentence) holder.firstElementChild.open = true;
+  };
+  input.addEventListener('change', () => {
+    const files = [...input.files];
+    input.value = ''; // the same files can be chosen again
+    if (files.length > MOST_OTHERS) problem(`${files.length} clips were chosen; choose at most ${MOST_OTHERS}.`);
+    else if (files.length) onClips(files, neutral.checked);
+  });
+  holder.replaceChildren(
+    el('details', {},
+      el('summary', {}, 'Compare with this person\u2019s other clips'),
+      el('p', { class: 'small dim mt2' }, `People differ. With 1 to ${MOST_OTHERS} further clips of the same person, this one is read against how they usually are. Those clips are deleted as soon as it is read.`),
+      el('label', { class: 'tick mt3' }, neutral, 'They are neutral in all of them'),
+      el('button', { type: 'button', class: 'btn s mt3', onclick: () => input.click() }, 'Choose their clips'),
+      input,
+      said,
+    ),
+  );
+  return problem;
 }
 
 export function notes(page) {

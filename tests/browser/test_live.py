@@ -158,6 +158,46 @@ def test_stop_switches_camera_and_microphone_off(live: Page):
     wait_for(live, "live")
 
 
+def test_own_baseline_is_learned_by_keyboard_used_and_forgotten(visit: Visit, webcam):
+    page = visit("/live", *webcam)
+    page.wait_for_selector("[data-live][data-started]")
+    learn = part(page, "learn")
+    before = part(page, "known").inner_text()
+    expect(learn).to_be_disabled()
+    begin(page)
+    wait_for(page, "live")
+    page.keyboard.press("Space")
+    wait_for(page, "frozen")
+    expect(learn).to_be_disabled()
+    page.keyboard.press("Space")
+    learn.focus()
+    page.keyboard.press("Enter")
+    expect(part(page, "lesson")).to_contain_text("Look into the camera and read this aloud in your usual tone")
+    expect(learn).to_have_text("Stop learning")
+    page.keyboard.press("Enter")
+    expect(part(page, "lesson")).to_be_hidden()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('[data-part=lesson-bar]').getAttribute('aria-valuenow') > 50")
+    expect(part(page, "known")).to_have_text(
+        re.compile(r"^Read against your own baseline: \d+ s of face, \d+ s of speech\.$"), timeout=60_000
+    )
+    expect(part(page, "lesson")).to_be_hidden()
+    part(page, "forget").press("Enter")
+    expect(part(page, "known")).to_have_text(before)
+    expect(part(page, "forget")).to_be_hidden()
+    expect(learn).to_be_focused()
+
+
+def test_lesson_ends_with_the_session(live: Page):
+    part(live, "learn").click()
+    expect(part(live, "lesson")).to_be_visible()
+    live.keyboard.press("Escape")
+    wait_for(live, "ended")
+    expect(part(live, "lesson")).to_be_hidden()
+    expect(part(live, "learn")).to_be_disabled()
+    expect(part(live, "learn")).to_have_text("Learn my neutral face and voice")
+
+
 def test_denied_permission_says_what_to_do(visit: Visit):
     page = visit("/live", "--use-fake-device-for-media-stream", "--deny-permission-prompts")
     begin(page)
@@ -281,6 +321,8 @@ def test_server_that_goes_away_is_said_and_found_again(launch: Callable[..., Bro
         page.goto(f"http://127.0.0.1:{line.port}/live")
         begin(page)
         wait_for_readings(page, 3)
+        part(page, "learn").click()
+        expect(part(page, "lesson")).to_be_visible()
         line.cut()
         wait_for(page, "reconnecting")
         expect(part(page, "notes")).to_contain_text("The server does not answer", timeout=20_000)
@@ -291,7 +333,8 @@ def test_server_that_goes_away_is_said_and_found_again(launch: Callable[..., Bro
         line.mend()
         wait_for(page, "live")
         wait_for_readings(page, count + 3)
-        expect(part(page, "notes")).to_be_empty()
+        expect(part(page, "notes")).to_contain_text("The connection was lost, and what was learned of you")
+        expect(part(page, "lesson")).to_be_hidden()
         gap = page.evaluate("Math.max(...readings.slice(1).map((r, i) => r.shown_ms - readings[i].shown_ms))")
         assert gap > 1000
     finally:

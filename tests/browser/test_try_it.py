@@ -298,6 +298,35 @@ def test_one_of_two_people_is_chosen(page: Page) -> None:
     expect(page.locator(".who").nth(1)).to_have_attribute("aria-pressed", "true")
 
 
+def test_a_clip_is_read_against_the_persons_other_clips_and_without(page: Page, tmp_path: Path) -> None:
+    upload(page, CLIP)
+    first = page.url
+    expect(page.locator("[data-part=against]")).to_have_count(0)
+    page.get_by_text("Compare with this person\u2019s other clips").click()
+    expect(page.get_by_role("button", name="Choose their clips")).to_be_visible()
+    page.get_by_label("They are neutral in all of them").check()
+    page.set_input_files("[data-part=others-file]", [EXAMPLES / "they_disagree.mp4", EXAMPLES / "voice_only.m4a"])
+    wait_for(page, "loading")
+    expect(page.get_by_text("Learn from the other clips")).to_be_visible()
+    page.wait_for_selector("[data-part=against]")
+    expect(page.locator("[data-part=against]")).to_contain_text("Read against 2 other clips of this person (")
+    assert fetched(page)["record"]["baseline"]["clips"] == 2
+    page.get_by_role("button", name="Read without them").click()
+    expect(page.locator("[data-part=against]")).to_have_count(0)
+    assert page.url == first
+    page.set_input_files("[data-part=others-file]", [tmp_path_clip(tmp_path)])
+    expect(page.get_by_role("alert").filter(has_text="mine.mp4")).to_be_visible()
+    wait_for(page, "result")
+    assert page.url == first
+
+
+def tmp_path_clip(folder: Path) -> Path:
+    """A file that is no clip."""
+    path = folder / "mine.mp4"
+    path.write_bytes(b"this is no film")
+    return path
+
+
 def test_empty_file_is_said_in_one_sentence_and_the_page_goes_on(page: Page, tmp_path: Path) -> None:
     empty = tmp_path / "nothing.mp4"
     empty.write_bytes(b"")

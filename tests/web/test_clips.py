@@ -110,6 +110,89 @@ def test_a_clip_stays_for_its_waiting_job_when_its_reading_goes(site_with: Calla
         assert client.get(f"/api/results/{state['result']}/clip").status_code == 200
 
 
+def compare(client: httpx.Client, result: str, *files: tuple[str, bytes], neutral: str = "false") -> httpx.Response:
+    """Ask for the clip of a reading against other clips of its person."""
+    form = [("file", (name, body)) for name, body in files]
+    return client.post(f"/api/results/{result}/baseline", params={"neutral": neutral}, files=form)
+
+
+def example(name: str) -> tuple[str, bytes]:
+    path = next(EXAMPLES.glob(f"{name}.m*"))
+    return path.name, path.read_bytes()
+
+
+def test_a_clip_is_read_against_other_clips_of_its_person(site_with: Callable[..., Served]) -> None:
+    site = site_with()
+    client = site.guest()
+    first = read(client, example("both_agree")[1], "clip.mp4")
+    kept = stored(site)
+    before = client.get(f"/api/results/{first}").json()
+    assert (before["record"]["baseline"], before["page"]["against"], before["plain"]) == (None, None, None)
+    job = compare(client, first, example("they_disagree"), example("voice_only"), neutral="true").json()["job"]
+    states = list(events(client, job))
+    assert states[-1]["state"] == "done", states[-1]
+    assert stored(site) == kept, "the other clips were not deleted"
+    second = states[-1]["result"]
+    after = client.get(f"/api/results/{second}").json()
+    known = after["record"]["baseline"]
+    assert known["clips"] == 2
+    assert known["face_s"] > 1 and known["voice_s"] > 2
+    assert after["plain"] == first
+    assert after["page"]["against"].startswith("Read against 2 other clips of this person (")
+    assert after["record"]["probabilities"] != before["record"]["probabilities"]
+    third = ended(client, compare(client, second, example("face_only")).json()["job"])["result"]
+    assert client.get(f"/api/results/{third}").json()["plain"] == first
+    client.delete(f"/api/results/{first}")
+    assert client.get(f"/api/results/{second}").json()["plain"] is None
+    assert client.get(f"/api/results/{second}/clip").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [([("mine.mp4", b"no film")], "mine.mp4"), ([("a.wav", tone()), ("b.wav", tone())], "No face and no speech")],
+    ids=["not a clip", "nobody in them"],
+)
+def test_other_clips_that_are_no_use_leave_the_reading(site: Served, others: list[tuple[str, bytes]], said: str) -> None:
+    client = site.guest()
+    first = read(client)
+    kept = stored(site)
+    state = ended(client, compare(client, first, *others).json()["job"])
+    assert state["state"] == "failed"
+    assert said in state["error"] and state["error"].endswith(".")
+    assert stored(site) == kept
+    assert client.get(f"/api/results/{first}/clip").content == tone()
+
+
+def test_comparing_can_be_cancelled(site_with: Callable[..., Served]) -> None:
+    site = site_with()
+    client = site.guest()
+    first = read(client)
+    kept = stored(site)
+    jobs = [compare(client, first, *[example("both_agree")] * 8).json()["job"] for _ in range(2)]
+    for job in reversed(jobs):
+        client.delete(f"/api/jobs/{job}")
+    assert [ended(client, job)["state"] for job in jobs] == ["cancelled"] * 2
+    assert stored(site) == kept
+    assert client.get(f"/api/results/{first}").status_code == 200
+
+
+def test_too_many_other_clips_are_refused_with_a_sentence(site_with: Callable[..., Served]) -> None:
+    site = site_with(max_bytes=60_000)
+    client = site.guest()
+    first = read(client)
+    kept = stored(site)
+    for files, status, said in (
+        ([("a.wav", b"x")] * 11, 400, "at most 10"),
+        ([("a.wav", bytes(25_000))] * 3, 413, "together"),
+        ([], 400, "not an upload"),
+    ):
+        answer = compare(client, first, *files)
+        assert answer.status_code == status
+        assert said in answer.json()["error"]
+    assert compare(client, first, ("a.wav", tone()), neutral="perhaps").status_code == 422
+    assert stored(site) == kept
+
+
 def test_progress_comes_as_events_until_the_job_ends(site: Served) -> None:
     client = site.guest()
     job = client.post("/api/clips", json={"example": "both_agree"}).json()["job"]

@@ -152,6 +152,33 @@ def test_slow_reader_drops_frames_and_never_lags(site, webcam):
     assert readings[-1]["dropped"] == 60 - len(readings) > 0
 
 
+def test_lesson_over_the_socket_and_forgetting_while_frozen(site, webcam):
+    frames, wave = webcam
+    with site.websocket_connect("/api/live", headers=visitor(site)) as socket:
+        answer(socket, "ready")
+        socket.send_text('{"type": "forget"}')  # nothing to forget
+        first = answer(socket, "reading")
+        assert (first["sequence"], first["learning"], first["baseline"]) == (None, None, None)
+        socket.send_text(START_SOUND)
+        socket.send_text('{"type": "learn"}')
+        socket.send_text('{"type": "learn"}')
+        for n in range(1, 200):
+            at_ms = 1050.0 + 100 * n  # between the tenths that crops are counted by
+            socket.send_bytes(packet(SOUND, 0, at_ms, wave[4800 * (n % 19) : 4800 * (n % 19 + 1)].tobytes()))
+            socket.send_bytes(packet(FRAME, n, at_ms, jpeg(frames[n % len(frames)])))
+            reading = answer(socket, "reading")
+            while reading["sequence"] != n:
+                reading = answer(socket, "reading")
+            if reading["baseline"]:
+                break
+        assert reading["learning"] is None
+        assert reading["baseline"]["face_s"] > 6
+        assert reading["baseline"]["voice_s"] > 1
+        assert reading["learned"] is None
+        socket.send_text('{"type": "forget"}')  # no picture comes any more
+        assert answer(socket, "reading")["baseline"] is None
+
+
 def test_fifth_visitor_is_told_to_wait_and_gets_in_when_one_leaves(site, webcam):
     inside = [site.websocket_connect("/api/live", headers=visitor(site)) for _ in range(MAX_SESSIONS)]
     for session in inside:
