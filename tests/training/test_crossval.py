@@ -1,21 +1,15 @@
 """Cross-validation: who enrols whom, scores by hand, and the whole command on a small generated corpus."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from avemo_core import synthetic, systems
 from avemo_core.labels import LABELS
-from tests import media_files
-from tests.training.material import SILENT, TINY, acted, row, write_manifest, write_pictures
-from training import calibrate, crossval, face, joint, protocol, recipe, voice
-from training.corpora import ferplus
+from tests.training.material import row
+from training import calibrate, crossval, protocol, recipe
 
 # ---------------------------------------------------------------- personal baselines
 
@@ -127,72 +121,7 @@ def test_both_is_compared_with_each_modality_on_the_clips_that_have_it():
     assert both["gain over voice"]["accuracy"] == pytest.approx(2 / 3 - 1 / 3)
 
 
-# ---------------------------------------------------------------- what cannot be learned
-
-
-def test_a_class_without_examples_is_said_before_anything_is_trained(tmp_path):
-    rows, sounds, _ = acted(24, people=4)
-    kept = [n for n, one in enumerate(rows) if one.label not in ("disgust", "fear") or one.speaker == "p0"]
-    rows, sounds = [rows[n] for n in kept], [sounds[n] for n in kept]
-    corpora = recipe.Corpora(tmp_path, rows, sounds, [None] * len(rows), ferplus.Faces(*[np.zeros(0)] * 6))
-    with pytest.raises(ValueError, match=r"^No training clip of fear, disgust; the classes are neutral, .*\.$"):
-        recipe.learn(corpora, {"p1", "p2", "p3"}, {"p0"}, tmp_path / "runs", say=SILENT)
-    with pytest.raises(ValueError, match="Speaker p1 is in training and in dev"):
-        recipe.learn(corpora, {"p1", "p2"}, {"p0", "p1"}, tmp_path / "runs", say=SILENT)
-    assert not (tmp_path / "runs").exists()
-
-
 # ---------------------------------------------------------------- the whole command
-
-SMALL = {"fps": 10, "size": (160, 160), "seconds": 1.0}
-
-
-def voices_of(root: Path, corpus: str, people: int, labels: tuple[str, ...], splits: int = 1) -> None:
-    """One take of each label by each person, in drawn voices that differ."""
-    rows = []
-    faces = list(synthetic.PEOPLE.values())
-    (root / corpus).mkdir(parents=True)
-    for who in range(people):
-        for label in labels:
-            name = f"{who}-{label}.wav"
-            wave = synthetic.speak(label, 1.0, faces[who % len(faces)], seed=who)
-            media_files.write_wav(root / corpus / name, wave)
-            rows.append((name, label, f"{corpus}_{who:02d}", str(who % splits)))
-    write_manifest(root / corpus, rows, ("file", "label", "speaker", "split"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """Every corpus that the recipe learns from, in small: 38 voices, two people who are seen, pictures."""
-    root = tmp_path_factory.mktemp("data")
-    voices_of(root, "ravdess", 4, ("neutral", "happiness", "anger"), splits=2)
-    for name in ("emodb", "nemo", "ased", "java_sed_voice"):
-        voices_of(root, name, 2, LABELS if name == "emodb" else ("neutral", "anger"))
-    (root / "java_sed").mkdir()
-    rows = []
-    for who, label in ((0, "neutral"), (0, "anger"), (1, "neutral"), (1, "anger")):
-        name = f"{who}-{label}.mp4"
-        synthetic.write_clip(root / "java_sed" / name, label, label, person=("mara", "ivan")[who], **SMALL)
-        rows.append((name, label, f"java_sed_{who:02d}", ""))
-    write_manifest(root / "java_sed", rows, ("file", "label", "speaker", "split"))
-    write_pictures(root / "ferplus", 60, LABELS)
-    return root
-
-
-@pytest.fixture
-def small_recipe(monkeypatch):
-    """The recipe with few epochs and a small voice branch."""
-    settings = recipe.Settings(
-        face.Settings(epochs=1, batch=16),
-        voice.Settings(epochs=1, people=2, takes=2),
-        joint.Settings(steps=2, people=2, takes=2),
-    )
-    monkeypatch.setattr(crossval, "DEFAULT", settings)
-    small = systems.system("attention_cam")
-    monkeypatch.setitem(systems.SYSTEMS, "attention_cam", replace(small, settings=small.settings | TINY))
-    threads = torch.get_num_threads()
-    yield settings
-    torch.set_num_threads(threads)
 
 
 def command(data: Path, out: Path, *words: str) -> list[str]:
@@ -200,8 +129,8 @@ def command(data: Path, out: Path, *words: str) -> list[str]:
     return ["--corpus", "ravdess", "--folds", "split", *where, *words]
 
 
-def test_the_whole_command(data, small_recipe, tmp_path, capsys):
-    assert crossval.main(command(data, tmp_path, "--only", "1", "--json")) == 0
+def test_the_whole_command(small_corpora, small_recipe, tmp_path, capsys):
+    assert crossval.main(command(small_corpora, tmp_path, "--only", "1", "--json")) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["done"] == ["1"] and "fold 1: " in shown.err and "Traceback" not in shown.err
     folder = tmp_path / "results" / "ravdess-split-7"
@@ -211,7 +140,7 @@ def test_the_whole_command(data, small_recipe, tmp_path, capsys):
     assert [sum(n.startswith(stage) for n in before) for stage in ("face", "voice", "joint")] == [1, 1, 1]
 
     (folder / "1.csv").write_bytes(first.replace(b"ravdess_01", b"ravdess_99"))  # to see that it is not done again
-    assert crossval.main(command(data, tmp_path, "--json", "--baseline", "none", "unlabelled")) == 0
+    assert crossval.main(command(small_corpora, tmp_path, "--json", "--baseline", "none", "unlabelled")) == 0
     shown = capsys.readouterr()
     assert "fold 0: " in shown.err and "fold 1: " not in shown.err
     report = json.loads(shown.out)
@@ -231,13 +160,13 @@ def test_the_whole_command(data, small_recipe, tmp_path, capsys):
     assert predicted[list(LABELS)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-3)
     assert set(predicted.speaker) == {"ravdess_00", "ravdess_02"} and set(predicted.condition) == {"voice"}
 
-    assert crossval.main(command(data, tmp_path, "--modality", "voice")) == 0
+    assert crossval.main(command(small_corpora, tmp_path, "--modality", "voice")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[0].startswith("ravdess none         voice  n    12 accuracy 0.")
 
 
-def test_a_fold_that_is_not_there_is_named_before_anything_is_trained(data, small_recipe, tmp_path, capsys):
-    assert crossval.main(command(data, tmp_path, "--only", "0", "7", "x")) == 2
+def test_a_fold_that_is_not_there_is_named_before_anything_is_trained(small_corpora, small_recipe, tmp_path, capsys):
+    assert crossval.main(command(small_corpora, tmp_path, "--only", "0", "7", "x")) == 2
     shown = capsys.readouterr()
     assert shown.err.strip().endswith("No fold 7, x in ravdess by split; it has 0, 1.") and shown.out == ""
     assert not (tmp_path / "results").exists()
