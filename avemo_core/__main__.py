@@ -97,6 +97,8 @@ def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> "Baseli
 def analyze(args: argparse.Namespace) -> int:
     """Reads every file; a file that cannot be read is reported and the rest go on. 0: all read, 2: some not."""
     files = files_of(args.paths)
+    if args.neutral and not args.baseline:
+        raise AvemoError("--neutral says that the clips of --baseline are neutral; give these clips too.")
     if not files:
         ERRORS.print(
             f"No media file in {', '.join(map(str, args.paths))}; looked for {', '.join(sorted(SUFFIXES))}.", soft_wrap=True

@@ -14,7 +14,7 @@ from avemo_core.types import AvemoError, Cancelled, MediaError
 from tests import media_files
 
 KEYS = ["clip_id", "path", "duration_s", "verdict", "probabilities", "face", "voice", "windows"]
-KEYS += ["faces", "shares", "conflict", "warnings", "model_id", "timings"]
+KEYS += ["faces", "shares", "conflict", "warnings", "baseline", "model_id", "timings"]
 
 
 @pytest.fixture(scope="module")
@@ -265,16 +265,88 @@ def test_a_window_of_a_stream_reads_what_is_there(analyzer, results):
     assert maps.shape[0] == 20 and maps.shape[2:] == (6, 6)
     speech = synthetic.speak("happiness", 2.0, PEOPLE["mara"], 3)
     times = track.times_s[:20]
-    both = analyzer.read_window(maps, times, speech, 0.0, 0.0, 2.0)
+    both, told = analyzer.read_window(maps, times, speech, 0.0, 0.0, 2.0)
     assert all(p.shape == (7,) and p.sum() == pytest.approx(1) for p in both.values())
-    face = analyzer.read_window(maps, times, None, 0.0, 0.0, 2.0)
-    assert face["voice"] is None and np.array_equal(face["both"], face["face"])
+    assert told["face"].seconds == pytest.approx(2) and 0.5 < told["voice"].seconds < 2
+    face, told = analyzer.read_window(maps, times, None, 0.0, 0.0, 2.0)
+    assert face["voice"] is None and np.array_equal(face["both"], face["face"]) and list(told) == ["face"]
     assert face["face"] == pytest.approx(result.face.windows[0], abs=1e-4)  # the same window of the same clip
-    silent = analyzer.read_window(maps, times, np.zeros(32_000, np.float32), 0.0, 0.0, 2.0)
-    assert silent["voice"] is None and silent["both"] == pytest.approx(face["face"], abs=1e-5)
-    voice = analyzer.read_window(None, np.zeros(0), speech, 0.0, 0.0, 2.0)
-    assert voice["face"] is None and voice["both"] == pytest.approx(both["voice"], abs=1e-5)
-    assert analyzer.read_window(None, np.zeros(0), None, 0.0, 0.0, 2.0) == {"face": None, "voice": None, "both": None}
+    silent, told = analyzer.read_window(maps, times, np.zeros(32_000, np.float32), 0.0, 0.0, 2.0)
+    assert silent["voice"] is None and silent["both"] == pytest.approx(face["face"], abs=1e-5) and list(told) == ["face"]
+    voice, told = analyzer.read_window(None, np.zeros(0), speech, 0.0, 0.0, 2.0)
+    assert voice["face"] is None and voice["both"] == pytest.approx(both["voice"], abs=1e-5) and list(told) == ["voice"]
+    nothing = {"face": None, "voice": None, "both": None}
+    assert analyzer.read_window(None, np.zeros(0), None, 0.0, 0.0, 2.0) == (nothing, {})
+
+
+# ---------------------------------------------------------------- a person who is known
+
+
+def test_a_reading_against_a_baseline_says_so_and_its_evidence_still_adds_up(analyzer, results):
+    stranger = results("talk.mp4")
+    baseline = analyzer.learn([stranger, results("late.mp4"), results("voice.wav")])
+    known = analyzer.read(stranger.clip, stranger.faces, stranger.sound, baseline=baseline)
+    told = known.to_json()["baseline"]
+    assert told["clips"] == 3 and 5 < told["face_s"] < 6 and 2 < told["voice_s"] < 8
+    assert stranger.baseline is None and stranger.to_json()["baseline"] is None
+    total = known.evidence.bias + known.evidence.face.sum((1, 2, 3)) + known.evidence.voice.sum((1, 2))
+    calibration = analyzer.calibration.with_baseline().both
+    assert calibration.probabilities(total) == pytest.approx(known.both.probabilities, abs=1e-4)
+    assert np.abs(known.both.probabilities - stranger.both.probabilities).max() > 1e-3
+    assert known.both.windows.sum(1) == pytest.approx(np.ones(len(known.window_start_s)))
+    for name, one in stranger.traces.items():  # what a clip says of its person does not hang on what is known already
+        assert np.array_equal(known.traces[name].token, one.token) and known.traces[name].seconds == one.seconds
+
+
+@pytest.mark.parametrize(("name", "which"), [("silent.mp4", "face"), ("voice.wav", "voice")])
+def test_what_is_taken_off_as_usual_by_hand(analyzer, results, name, which):
+    result, head = results(name), analyzer.model.head
+    baseline = analyzer.learn([result], neutral=True)
+    (trace,) = result.traces.values()
+    usual = trace.token - getattr(head, f"{which}_mean").numpy() - getattr(head, f"{which}_offsets")[0].numpy()
+    assert baseline.shift[which].numpy() == pytest.approx(usual, abs=1e-4)
+    draws = trace.seconds / 2
+    trust = draws / (draws + float(head.kappa))
+    assert baseline.trust[which] == pytest.approx(trust) and 0 < trust < 1
+    votes = (getattr(head, which) + trust * getattr(head, f"{which}_personal")).detach().numpy()
+    known = analyzer.read(result.clip, result.faces, result.sound, baseline=baseline)
+    taken_off = known.evidence.bias - head.bias.detach().numpy()
+    assert taken_off == pytest.approx(-trust * votes @ usual, abs=1e-3) and np.abs(taken_off).max() > 0.01
+
+
+def test_clips_or_what_was_learned_from_them_give_one_reading(analyzer, clip_of, results):
+    steps: list[tuple[str, float, float]] = []
+    paths = [clip_of("silent.mp4"), clip_of("voice.wav")]
+    learned = analyzer.learn(paths, progress=lambda *step: steps.append(step))
+    assert steps == [("baseline", 0, 2), ("baseline", 1, 2), ("baseline", 2, 2)]
+    from_readings = analyzer.learn([results("silent.mp4"), results("voice.wav")])
+    assert learned.trust == pytest.approx(from_readings.trust) and learned.summary() == from_readings.summary()
+    one, other = (analyzer.analyze(clip_of("talk.mp4"), baseline=given) for given in (learned, paths))
+    assert np.array_equal(one.both.windows, other.both.windows) and one.baseline == other.baseline
+
+
+def test_a_window_of_a_stream_is_read_against_the_baseline_as_the_clip_is(analyzer, results):
+    result = results("silent.mp4")
+    track, baseline = result.faces[0], analyzer.learn([result])
+    known = analyzer.read(result.clip, result.faces, None, baseline=baseline)
+    seen = track.crops[:20], track.times_s[:20]
+    live, _ = analyzer.read_window(analyzer.embed(seen[0]), seen[1], None, 0.0, 0.0, 2.0, baseline)
+    assert live["face"] == pytest.approx(known.face.windows[0], abs=1e-4)
+    assert np.abs(live["face"] - result.face.windows[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "A personal baseline needs at least one clip of the person: found none."),
+        (["black.mp4", "silence.wav"], "No face and no speech in the 2 clips given as a baseline; choose clips that show"),
+        (["voice.wav", "broken.mp4"], "This is not a media file"),
+    ],
+)
+def test_clips_that_teach_nothing_are_refused_in_one_sentence(analyzer, clip_of, names, said):
+    with pytest.raises(AvemoError) as caught:
+        analyzer.analyze(clip_of("talk.mp4"), baseline=[clip_of(name) for name in names])
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- devices

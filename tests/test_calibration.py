@@ -34,7 +34,7 @@ def test_agreement_is_of_the_bin_and_only_of_full_ones(confidence, share):
 
 
 def test_record_survives_json():
-    fitted = Calibration(face=Condition(1.5, 0.7, [0.1] * 7, 0.42, [[1.0, 0.5, 30.0]]))
+    fitted = Calibration(Condition(1.5, 0.7, [0.1] * 7, 0.42, [[1.0, 0.5, 30.0]]), personal={"voice": Condition(0.9)})
     assert Calibration.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
 
 
@@ -43,3 +43,11 @@ def test_conditions_are_told_apart_and_unknown_ones_refused():
     assert [fitted.of(name).temperature for name in ("face", "voice", "both")] == [1, 2, 3]
     with pytest.raises(ValueError, match="'text'; choose one of face, voice, both"):
         fitted.of("text")
+
+
+def test_a_person_who_is_known_has_conditions_of_their_own_where_these_were_fitted():
+    fitted = Calibration(Condition(1.0), Condition(2.0), Condition(3.0), {"voice": Condition(0.5), "both": Condition(0.7)})
+    known = fitted.with_baseline()
+    assert [known.of(name).temperature for name in ("face", "voice", "both")] == [1, 0.5, 0.7]
+    assert [fitted.of(name).temperature for name in ("face", "voice", "both")] == [1, 2, 3]
+    assert Calibration(Condition(4.0)).with_baseline().of("face").temperature == 4

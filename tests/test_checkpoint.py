@@ -12,7 +12,7 @@ from avemo_core.calibration import Calibration, Condition
 from avemo_core.systems import system
 from avemo_core.types import AvemoError
 
-FITTED = Calibration(both=Condition(1.7, 1.3, threshold=0.44, curve=[[1.0, 0.6, 50.0]]))
+FITTED = Calibration(both=Condition(1.7, 1.3, threshold=0.44, curve=[[1.0, 0.6, 50.0]]), personal={"both": Condition(1.2)})
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,7 @@ def test_a_truncated_file_is_said(written, tmp_path, share):
         ({"labels": "{"}, "has a damaged header"),
         ({"settings": "{"}, "has a damaged header"),
         ({"calibration": "{}"}, "has a damaged header"),
+        ({"calibration": json.dumps({c: {} for c in ("face", "voice", "both")})}, "has a damaged header ('personal')"),
         ({"calibration": json.dumps({c: {"warmth": 1} for c in ("face", "voice", "both")})}, "has a damaged header"),
         ({"card": "nonsense"}, "has a damaged header"),
         ({"system": "resnet"}, "does not fit this version's resnet (Unknown system 'resnet'"),

@@ -105,6 +105,33 @@ def test_settings_that_cannot_work_are_one_sentence(clip_of, capsys, arguments, 
     assert shown.out == "" and shown.err.startswith(said) and len(shown.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("neutral", [False, True])
+def test_a_person_known_from_other_clips(clip_of, capsys, analyzer, neutral):
+    clips = [clip_of("voice.wav"), clip_of("photo.png")]
+    arguments = ["--baseline", *map(str, clips), str(clip_of("broken.mp4")), "--json", "--device", "cpu"]
+    main(["analyze", str(clip_of("talk.mp4")), *arguments, *["--neutral"] * neutral])
+    shown = capsys.readouterr()
+    record = json.loads(shown.out)
+    assert record["baseline"]["clips"] == 2 and record["baseline"]["face_s"] == 0.1 and record["baseline"]["voice_s"] > 0.5
+    lines = shown.err.strip().splitlines()
+    assert len(lines) == 2 and "broken.mp4: This is not a media file" in lines[0]  # it is named, the others are used
+    assert lines[1].startswith("Baseline from 2 clips: 0.1 s of face, ")
+    expected = analyzer.analyze(clip_of("talk.mp4"), baseline=analyzer.learn(clips, neutral))
+    assert list(record["probabilities"].values()) == pytest.approx(list(expected.both.probabilities), abs=1e-4)
+
+
+def test_a_baseline_of_nothing_is_one_sentence(clip_of, capsys, tmp_path):
+    talk = str(clip_of("talk.mp4"))
+    for given, said in (
+        (["--baseline", str(tmp_path)], "No clip of --baseline could be read (0 found); give clips of the person."),
+        (["--baseline", str(clip_of("silence.wav"))], "No face and no speech in the 1 clips given as a baseline"),
+        (["--neutral"], "--neutral says that the clips of --baseline are neutral; give these clips too."),
+    ):
+        assert main(["analyze", talk, "--device", "cpu", *given]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == "" and shown.err.startswith(said) and len(shown.err.strip().splitlines()) == 1
+
+
 def test_a_folder_without_clips_says_what_was_looked_for(tmp_path, capsys):
     assert main(["analyze", str(tmp_path)]) == 2
     shown = capsys.readouterr().err
@@ -122,7 +149,10 @@ def test_a_clip_alone_that_cannot_be_read_prints_no_record(capsys, tmp_path):
 def test_help_names_every_option_and_wrong_ones_are_refused():
     done = run("analyze", "--help")
     assert done.returncode == 0
-    assert all(option in done.stdout for option in ("--json", "--csv", "--device", "--every", "--person", "--checkpoint"))
+    assert all(
+        option in done.stdout
+        for option in ("--json", "--csv", "--device", "--every", "--person", "--checkpoint", "--baseline")
+    )
     for wrong in (["analyze"], ["analyze", "x.mp4", "--json", "--csv", "y"]):
         with pytest.raises(SystemExit, match="2"):
             main(wrong)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track as progress_bar
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import balanced_accuracy_score
@@ -121,7 +122,8 @@ def fit(
     person's clips are read twice: as a stranger's, and with the baseline that all of them give.
     """
     analyzer = reader(model, Calibration())
-    strangers = [read(analyzer, clip) for clip in progress_bar(clips, description="dev clips")]
+    console = Console(stderr=True)  # what goes to stdout is a report
+    strangers = [read(analyzer, clip) for clip in progress_bar(clips, "dev clips", console=console)]
     fit_kappa(model.head, clips, strangers)
     known: list[ClipResult] = [None] * len(clips)  # type: ignore[list-item]
     for own in by_person(clips).values():

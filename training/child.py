@@ -17,6 +17,8 @@ FACTOR = 1.25  # formants of a child of about eight over a woman's (Lee, Potamia
 
 def shifted(wave: np.ndarray, factor: float = FACTOR) -> np.ndarray:
     """float32 mono [n] at 16 kHz -> the same length of time with every frequency times `factor`."""
+    if not len(wave):  # FFmpeg takes no empty frame
+        return wave
     graph = av.filter.Graph()
     steps = [
         graph.add_abuffer(sample_rate=SAMPLE_RATE, format="flt", layout="mono"),

@@ -26,7 +26,7 @@ from avemo_core.baseline import Baseline
 from avemo_core.calibration import CONDITIONS
 from avemo_core.labels import LABELS
 
-from . import calibrate, child, metrics, protocol
+from . import calibrate, child, metrics, progress, protocol
 from .calibrate import Clip
 from .recipe import DEFAULT, EIGHT, Corpora, learn
 
@@ -45,6 +45,22 @@ def folds_of(corpora: Corpora, corpus: str, how: str) -> dict[str, set[str]]:
         folds.setdefault(row.speaker if how == "speaker" else row.split, set()).add(row.speaker)
     protocol.assert_disjoint({f"split {name}": speakers for name, speakers in folds.items()})
     return dict(sorted(folds.items()))
+
+
+def left_out(corpus: str, how: str) -> tuple[str, ...]:
+    """The corpora that teach nothing in the folds of `corpus`."""
+    return TWINS.get(corpus, (corpus,)) if how == "corpus" else ()
+
+
+def parts_of(corpora: Corpora, corpus: str, test: set[str], how: str) -> tuple[set[str], set[str]]:
+    """Training and dev speakers of the fold that tests `test`."""
+    without = left_out(corpus, how)
+    people: dict[str, set[str]] = {name: set() for name in protocol.VOICE_CORPORA if name not in without}
+    for row in corpora.rows:
+        if row.corpus not in without:
+            people[row.corpus].add(row.speaker)
+    dev = protocol.fold_dev(people, corpus, test)
+    return set().union(*people.values()) - test - dev, dev
 
 
 def enrolments(analyzer: Analyzer, clips: Sequence[Clip], strangers, kind: str) -> list[tuple[Baseline, list[int]]]:
@@ -167,8 +183,6 @@ def crossval(
     unknown = sorted(set(only or ()) - set(folds))
     if unknown:
         raise ValueError(f"No fold {', '.join(unknown)} in {corpus} by {how}; it has {', '.join(folds)}.")
-    without = TWINS.get(corpus, (corpus,)) if how == "corpus" else ()
-    people = {name: {row.speaker for row in corpora.rows if row.corpus == name} for name in protocol.VOICE_CORPORA}
     labels = corpora.labels(names)
     folder = results / f"{corpus}-{how}-{len(names)}" / (f"seed{seed}" if seed != 1 else "")
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,17 +192,15 @@ def crossval(
         if not path.exists():
             if only and name not in only:
                 continue
-            dev = protocol.fold_dev({k: v for k, v in people.items() if k not in without}, corpus, test)
-            train = {speaker for k, v in people.items() if k not in without for speaker in v} - test - dev
+            train, dev = parts_of(corpora, corpus, test, how)
             say(f"fold {name}: {len(train)} people train, {len(dev)} dev, {len(test)} test")
-            model, fitted, _ = learn(corpora, train, dev, runs, names, DEFAULT.seeded(seed), without, say)
+            model, fitted, _ = learn(corpora, train, dev, runs, names, DEFAULT.seeded(seed), left_out(corpus, how), say)
             chosen = [i for i, row in enumerate(corpora.rows) if row.corpus == corpus and row.speaker in test]
             clips = [Clip(corpora.rows[i], int(labels[i]), corpora.sounds[i], corpora.tracks[i]) for i in chosen]
             table = predictions(calibrate.reader(model, fitted), clips, names, kinds)
-            (folder / f"{name}.json").write_text(
-                json.dumps({"train": sorted(train), "dev": sorted(dev), "test": sorted(test)})
-            )
-            table.to_csv(path, index=False)
+            parts = {"train": sorted(train), "dev": sorted(dev), "test": sorted(test)}
+            progress.write(folder / f"{name}.json", json.dumps(parts).encode())
+            progress.write(path, table.to_csv(index=False).encode())  # the fold is done once this is there, whole
         training[name] = json.loads((folder / f"{name}.json").read_text())
         tables.append(pd.read_csv(path).assign(fold=name))
     report = summary(pd.concat(tables), names)

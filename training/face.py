@@ -109,6 +109,7 @@ def train(rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=p
     for epoch in range(first, settings.epochs):
         started, total = time.time(), 0.0
         model.train()
+        torch.manual_seed(settings.seed + epoch)  # dropout's own draws: the same whether the run was stopped or not
         order = torch.multinomial(weights, steps * settings.batch, replacement=True, generator=generator)
         for chosen in order.view(steps, settings.batch):
             crops = augment.faces(pixels[chosen].float() / 255, generator)

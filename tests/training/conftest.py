@@ -1,8 +1,17 @@
 """What the tests of training share."""
 
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+
+from avemo_core import synthetic, systems
+from avemo_core.labels import LABELS
+from tests import media_files
+from tests.training.material import TINY, write_manifest, write_pictures
+from training import crossval, face, joint, recipe, voice
 
 
 @pytest.fixture
@@ -15,3 +24,54 @@ def small_disk(tmp_path):
         pytest.skip(f"a small disk can only be mounted by root: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+SMALL = {"fps": 10, "size": (160, 160), "seconds": 1.0}
+
+
+def voices_of(root: Path, corpus: str, people: int, labels: tuple[str, ...], splits: int = 1) -> None:
+    """One take of each label by each person, in drawn voices that differ."""
+    rows = []
+    faces = list(synthetic.PEOPLE.values())
+    (root / corpus).mkdir(parents=True)
+    for who in range(people):
+        for label in labels:
+            name = f"{who}-{label}.wav"
+            wave = synthetic.speak(label, 1.0, faces[who % len(faces)], seed=who)
+            media_files.write_wav(root / corpus / name, wave)
+            rows.append((name, label, f"{corpus}_{who:02d}", str(who % splits)))
+    write_manifest(root / corpus, rows, ("file", "label", "speaker", "split"))
+
+
+@pytest.fixture(scope="session")
+def small_corpora(tmp_path_factory) -> Path:
+    """Every corpus that the recipe learns from, in small: 38 voices, two people who are seen, pictures."""
+    root = tmp_path_factory.mktemp("data")
+    voices_of(root, "ravdess", 4, ("neutral", "happiness", "anger"), splits=2)
+    for name in ("emodb", "nemo", "ased", "java_sed_voice"):
+        voices_of(root, name, 2, LABELS if name == "emodb" else ("neutral", "anger"))
+    (root / "java_sed").mkdir()
+    rows = []
+    for who, label in ((0, "neutral"), (0, "anger"), (1, "neutral"), (1, "anger")):
+        name = f"{who}-{label}.mp4"
+        synthetic.write_clip(root / "java_sed" / name, label, label, person=("mara", "ivan")[who], **SMALL)
+        rows.append((name, label, f"java_sed_{who:02d}", ""))
+    write_manifest(root / "java_sed", rows, ("file", "label", "speaker", "split"))
+    write_pictures(root / "ferplus", 60, LABELS)
+    return root
+
+
+@pytest.fixture
+def small_recipe(monkeypatch):
+    """The recipe with few epochs and a small voice branch."""
+    settings = recipe.Settings(
+        face.Settings(epochs=1, batch=16),
+        voice.Settings(epochs=2, people=2, takes=2),
+        joint.Settings(steps=2, people=2, takes=2),
+    )
+    monkeypatch.setattr(crossval, "DEFAULT", settings)
+    small = systems.system("attention_cam")
+    monkeypatch.setitem(systems.SYSTEMS, "attention_cam", replace(small, settings=small.settings | TINY))
+    threads = torch.get_num_threads()
+    yield settings
+    torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from avemo_core.labels import LABELS
 from avemo_core.types import AvemoError
+from tests.training.material import write_manifest
 from training.corpora import ferplus, manifest
 
 STANDS_FOR = {
@@ -80,6 +81,24 @@ def test_every_label_of_every_real_corpus_is_in_the_table(real_data):
 
 
 # ---------------------------------------------------------------- tables
+
+
+def test_a_corpus_keeps_its_own_labels_beside_the_seven(tmp_path):
+    root = write_manifest(tmp_path / "acted", [("a.wav", "calm", "p1"), ("b.wav", "boredom", "p2"), ("c.wav", "fear", "p1")])
+    rows = manifest.read(root)
+    assert [(r.label, r.corpus_label) for r in rows] == [("neutral", "calm"), (None, "boredom"), ("fear", "fear")]
+    assert rows[0].path == root / "a.wav" and rows[0].corpus == "acted" and rows[2].speaker == "p1"
+
+
+def test_a_corpus_that_is_not_whole_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a table with the columns file, label, speaker"):
+        manifest.read(tmp_path)
+    root = write_manifest(tmp_path / "x", [("a.wav", "fear", "p1")])
+    (root / "a.wav").unlink()
+    with pytest.raises(FileNotFoundError, match="1 of 1 files"):
+        manifest.read(root)
+    with pytest.raises(ValueError, match="lacks the column speaker; it has file, label, who"):
+        manifest.read(write_manifest(tmp_path / "y", [("a.wav", "fear", "p1")], ("file", "label", "who")))
 
 
 def test_byte_order_mark_extra_columns_spaces_and_missing_last_cells_do_no_harm(tmp_path):

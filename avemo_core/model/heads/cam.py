@@ -57,14 +57,17 @@ class CamHead(nn.Module):
         """Pooled tokens [B,D] -> what the modality says before its weight [B,K]."""
         if personal is None:
             return pooled @ self.votes(which).T
-        trust = personal.trust[:, MODALITIES.index(which)]
-        return torch.einsum("bd,bkd->bk", pooled - trust[:, None] * personal.shift[which], self.votes(which, trust))
+        trust = personal.trust[:, MODALITIES.index(which), None]
+        return self._cast(which, pooled - trust * personal.shift[which], trust)
+
+    def _cast(self, which: str, tokens: Tensor, trust: Tensor) -> Tensor:
+        """Votes [B,K] of tokens [B,D]; the stranger's by themselves: where trust [B,1] is 0, not even rounding differs."""
+        return tokens @ getattr(self, which).T + trust * (tokens @ getattr(self, f"{which}_personal").T)
 
     def usual(self, which: str, personal: Personal, weight: Tensor) -> Tensor:
         """Evidence [B,K] of the person's own mean: what is taken off because it is usual for this person."""
-        trust = personal.trust[:, MODALITIES.index(which)]
-        votes = torch.einsum("bd,bkd->bk", personal.shift[which], self.votes(which, trust))
-        return -votes * (trust * weight)[:, None]
+        trust = personal.trust[:, MODALITIES.index(which), None]
+        return -self._cast(which, personal.shift[which], trust) * trust * weight[:, None]
 
     def evidence(self, maps: Tensor, attention: Tensor, weight: Tensor, which: str, trust: Tensor | None = None) -> Tensor:
         """maps [B,T,D,h,w] or [B,D,F,T], attention [B,T], weight [B] -> [B,K,T,h,w] or [B,K,F,T]; sums to its share."""

@@ -1,0 +1,56 @@
+"""Random changes: their shapes and ranges, their seeds, and mixtures that stay among what may be mixed."""
+
+import pytest
+import torch
+
+from training import augment
+
+
+def test_face_augmentation_keeps_shape_and_range_and_follows_its_seed():
+    crops = torch.rand(6, 1, 48, 48)
+    one, again, other = (augment.faces(crops, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert one.shape == crops.shape and one.min() >= 0 and one.max() <= 1
+    assert torch.equal(one, again) and not torch.equal(one, other) and not torch.equal(one, crops)
+
+
+def test_voice_augmentation_keeps_shape_and_follows_its_seed():
+    mel = torch.randn(8, 1, 80, 200) * 2 - 8
+    one, again, other = (augment.voices(mel, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert one.shape == mel.shape and torch.isfinite(one).all()
+    assert torch.equal(one, again) and not torch.equal(one, other)
+    assert (one.mean() - mel.mean()).abs() < 3 and all((one[k] - mel[k]).abs().max() > 1 for k in range(8))
+
+
+def test_mixup_mixes_inputs_and_targets_by_one_share():
+    inputs, targets = torch.eye(5), torch.eye(5)
+    mixed, wanted = augment.mixup(inputs, targets, 0.4, torch.Generator().manual_seed(1))
+    assert torch.equal(mixed, wanted) and wanted.sum(1).tolist() == pytest.approx([1] * 5)
+    assert not torch.equal(mixed, inputs)
+
+
+def test_mixtures_within_a_person_never_cross_people():
+    owner = torch.arange(6).repeat_interleave(4)  # six people, four takes of each
+    takes = torch.eye(24)
+    for seed in range(20):
+        mixed, wanted = augment.mixup(takes, torch.eye(6)[owner], 0.4, torch.Generator().manual_seed(seed), within=4)
+        of_others = mixed.masked_fill(owner[:, None] == owner[None], 0)
+        assert not of_others.any() and torch.allclose(wanted, torch.eye(6)[owner])
+        partners = (mixed > 0).sum(1)
+        assert mixed.sum(1).tolist() == pytest.approx([1] * 24) and partners.max() <= 2
+    assert any((augment.mixup(takes, takes, 0.4, torch.Generator().manual_seed(s))[0][:4, 4:] > 0).any() for s in range(20))
+
+
+def test_microphone_is_alike_in_the_takes_of_a_person():
+    """Of a flat spectrum only the microphone's curve remains, at the bands and moments that were not blanked."""
+    flat = torch.zeros(12, 1, 80, 200)
+
+    def curves(takes: int) -> torch.Tensor:
+        return augment.voices(flat, torch.Generator().manual_seed(3), takes)[:, 0].median(2).values
+
+    quiet = [n for n in range(12) if augment.voices(flat, torch.Generator().manual_seed(3), 4)[n].std(2).median() < 0.1]
+    assert len(quiet) >= 6  # the others got noise
+    found = curves(4)
+    for n in quiet:
+        for m in quiet:
+            apart = (found[n] - found[m]).abs().median()
+            assert apart < 1e-4 if n // 4 == m // 4 else apart > 1e-3

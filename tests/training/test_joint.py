@@ -1,0 +1,123 @@
+"""The joint stage: pairs of a face and a voice, what they teach of people, and stops at any moment."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from avemo_core.labels import LABELS
+from tests.training.material import SILENT, Stopped, acted, after, tiny
+from training import joint, progress
+
+WIDTH = 256  # of the face branch
+SETTINGS = joint.Settings(steps=3, people=2, takes=4, saved_every=2)
+
+
+def voices(seen: int = 4) -> joint.Voices:
+    """28 takes of two people, of whom p0 is seen in the first ones; the face in take n holds the number n."""
+    rows, sounds, labels = acted(28)
+    tracks: list = [None] * 28
+    for n in range(0, 2 * seen, 2):
+        steps = 25 if n % 4 == 0 else 8
+        tracks[n] = (torch.full((steps, WIDTH), float(n)), np.ones(steps, bool))
+    return joint.Voices(rows, sounds, labels, tracks)
+
+
+def pictures(value: float = 0.0) -> joint.Pictures:
+    """Fourteen pictures in two views; each holds its label over ten, and `value`."""
+    labels = np.arange(14) % 7
+    tokens = (torch.from_numpy(labels).float() / 10 + value)[:, None, None].expand(14, 2, WIDTH)
+    return joint.Pictures(tokens, labels, torch.randn(6, WIDTH), torch.full((6, 7), 1 / 7))
+
+
+# ---------------------------------------------------------------- pairs
+
+
+def test_half_of_a_batch_is_seen_and_heard_and_half_is_heard_beside_pictures():
+    given = voices()
+    pairs = joint.Pairs(pictures(), given, replace(SETTINGS, smoothing=0.0))
+    tokens, present, mel, wanted, one_person = pairs.next(7)
+    assert tokens.shape == (8, joint.FRAMES, WIDTH) and present.shape == (8, joint.FRAMES) and mel.shape == (8, 1, 80, 200)
+    assert one_person.tolist() == [1] * 4 + [0] * 4 and wanted.sum(1).tolist() == pytest.approx([1] * 8)
+    for n in range(4):  # the face is that of a take, the voice has the same label
+        take = int(tokens[n].max())
+        assert given.tracks[take] is not None and wanted[n].argmax() == given.labels[take]
+        steps = min(joint.FRAMES, len(given.tracks[take][0]))
+        assert tokens[n, :steps].unique().tolist() == [take] and not tokens[n, steps:].any() and not present[n, steps:].any()
+    for n in range(4, 8):  # the pictures have the label of the voice
+        assert tokens[n].unique().tolist() == pytest.approx([float(wanted[n].argmax()) / 10])
+
+
+def test_where_nobody_is_seen_every_pair_is_a_collage():
+    _, _, _, _, one_person = joint.Pairs(pictures(), voices(seen=0), SETTINGS).next(7)
+    assert not one_person.any()
+
+
+def test_calm_has_no_pictures_so_neutral_ones_stand_in():
+    given = voices()
+    calm = replace(given, labels=np.full(28, len(LABELS)))
+    tokens, present, _ = joint.Pairs(pictures(), calm, SETTINGS).collage(5)
+    assert not tokens.any() and present.all()  # neutral pictures hold 0
+
+
+def test_a_collage_teaches_nothing_of_how_faces_usually_are():
+    """Where people are both seen and heard, only these teach the face; where none is, the pictures do."""
+    for given, face in ((voices(), "people"), (voices(seen=0), "pictures")):
+        torch.manual_seed(0)
+        model = tiny().eval()
+        settings = replace(SETTINGS, drop=0.0)
+        pairs = joint.Pairs(pictures(value=-1e3), given, settings)
+        loss = joint.loss_of(model, pairs.next(7), settings, pairs.generator)
+        assert torch.isfinite(loss) and loss > 0
+        mean = model.head.face_mean.mean().item()
+        assert mean < -10 if face == "pictures" else mean > -1
+        assert model.head.voice_mean.any()
+
+
+def test_dropping_a_modality_or_seeing_nobody_is_a_finite_loss():
+    model = tiny().eval()
+    for drop in (0.0, 0.5):
+        settings = replace(SETTINGS, drop=drop)
+        pairs = joint.Pairs(pictures(), voices(), settings)
+        batch = pairs.next(7)
+        for present in (batch[1], torch.zeros_like(batch[1])):
+            loss = joint.loss_of(model, (batch[0], present, *batch[2:]), settings, torch.Generator().manual_seed(1))
+            loss.backward()
+            assert torch.isfinite(loss) and loss > 0
+    gradient = model.head.voice_personal.grad
+    assert torch.isfinite(gradient).all() and gradient.any()  # the reading of known people is learned too
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_joint_training_goes_on_after_a_stop_and_leaves_the_face_branch_alone(tmp_path):
+    given = voices(), pictures()
+
+    def run(folder: str, say=SILENT) -> dict[str, torch.Tensor]:
+        return joint.train(tiny(), given[1], given[0], tmp_path / folder, SETTINGS, say).state_dict()
+
+    straight = run("straight")
+    with pytest.raises(Stopped):
+        run("stopped", after(2))
+    assert progress.load(tmp_path / "stopped" / "joint.pt")["step"] == 2
+    resumed = run("stopped")
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    assert progress.load(tmp_path / "straight" / "joint.pt")["step"] == 3
+    start = tiny().state_dict()
+    assert all(torch.equal(straight[name], value) for name, value in start.items() if name.startswith("face_branch"))
+    for name in ("head.face", "voice_branch.stem.0.weight", "face_asks.query.weight", "head.face_personal"):
+        assert not torch.equal(straight[name], start[name]), name
+
+
+def test_pictures_become_tokens_of_the_face_branch():
+    model = tiny().eval()
+    greys = np.random.default_rng(0).integers(0, 255, (130, 48, 48), dtype=np.uint8)  # more than are read at once
+    tokens = joint.face_tokens(model, greys)
+    assert tokens.shape == (130, WIDTH) and joint.face_tokens(model, greys[:0]).shape == (0, WIDTH)
+    crops = torch.from_numpy(greys[-3:])[:, None, None].float() / 255
+    zero, one = torch.zeros(3, 1), torch.ones(3, 1)
+    with torch.inference_mode():
+        whole = model(crops, zero, one, torch.zeros(3, 1, 80, 8), torch.zeros(3, 8), torch.zeros(3, 8))
+        assert torch.allclose(joint.still_logits(model, tokens[-3:]), whole.logits, atol=1e-4)

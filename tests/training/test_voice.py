@@ -1,0 +1,201 @@
+"""The voice stage: who is drawn, whom a take is compared with, what is usual, and a run that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avemo_core import sound
+from avemo_core.model.heads.cam import CamHead
+from tests.training.material import SILENT, acted, row, same_weights, tiny
+from training import features, progress, voice
+from training.corpora import manifest
+from training.voice import Episodes
+
+ROOT = Path(__file__).parents[2]
+
+
+# ---------------------------------------------------------------- windows
+
+
+def numbered(columns: int, start: int, stop: int) -> sound.Sound:
+    """Columns that hold their own number, voiced from start to stop."""
+    mel = np.tile(np.arange(columns, dtype=np.float32), (80, 1))
+    inside = (np.arange(columns) >= start) & (np.arange(columns) < stop)
+    return sound.Sound(mel, np.zeros((40, columns), np.float32), inside)
+
+
+def test_a_drawn_window_holds_the_speech():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        window = voice.draw(numbered(1000, 600, 700), generator)
+        assert window.shape == (80, 200) and sum(600 <= column < 700 for column in window[0]) >= 60
+    short = voice.draw(numbered(50, 0, 50), generator)
+    assert short[0, :50].tolist() == list(range(50)) and not short[:, 50:].any()  # followed by its own silence
+
+
+def test_windows_are_brought_to_one_loudness():
+    mel = torch.randn(4, 1, 80, 200) - 5
+    loud = mel + torch.tensor([0.0, 5.0, -3.0, 9.0])[:, None, None, None]
+    one, other = voice.levelled(mel), voice.levelled(loud)
+    assert torch.allclose(one, other, atol=1e-5) and one.amax((1, 2, 3)).tolist() == [0] * 4
+
+
+def test_a_batch_mixes_takes_of_one_person_only():
+    rows, sounds, _ = acted(24, people=6)
+    people = torch.tensor([int(one.speaker[1:]) for one in rows])  # each person's number stands for the label
+    picked = [n for person in range(6) for n in range(24) if people[n] == person]
+    settings = voice.Settings(takes=4, mixup=0.4, smoothing=0.0)
+    for seed in range(5):
+        mel, wanted = voice.batch_of(picked, sounds, people, 6, settings, torch.Generator().manual_seed(seed))
+        assert mel.shape == (24, 1, 80, 200) and torch.allclose(wanted, torch.eye(6).repeat_interleave(4, 0))
+    _, smooth = voice.batch_of(picked, sounds, people, 6, voice.Settings(takes=4, smoothing=0.3), torch.Generator())
+    assert smooth[0].tolist() == pytest.approx([0.75, *[0.05] * 5])
+
+
+# ---------------------------------------------------------------- people
+
+
+def drawn(rows, labels, takes: int, one_mood: float, times: int) -> list[list[int]]:
+    episodes = Episodes(rows, np.array(labels), takes, one_mood, torch.Generator().manual_seed(1))
+    return [episodes.person() for _ in range(times)]
+
+
+def test_an_episode_is_of_one_person():
+    rows = [row("fear", who, corpus) for corpus, who in [("a", "ann"), ("a", "bob"), ("b", "ann")] * 5]
+    seen = Counter()
+    for picked in drawn(rows, [n % 4 for n in range(15)], 6, 0.2, 300):
+        (person,) = {(rows[n].corpus, rows[n].speaker) for n in picked}  # ann of corpus b is somebody else
+        assert len(picked) == 6
+        seen[person] += 1
+    assert len(seen) == 3 and min(seen.values()) > 50
+
+
+def test_corpora_are_drawn_by_the_root_of_their_size_and_people_and_moods_alike():
+    rows = [row("fear", "one", "a")] * 1 + [row("fear", "many", "a")] * 15 + [row("fear", "few", "b")] * 4
+    labels = [0] + [0] * 14 + [1] + [0, 1, 2, 3]
+    picked = drawn(rows, labels, 4, 0.0, 3000)
+    who = Counter(rows[p[0]].speaker for p in picked)
+    assert who["few"] / 3000 == pytest.approx(2 / (4 + 2), abs=0.03)  # roots of 4 and 16 clips
+    assert who["one"] / 3000 == pytest.approx(1 / 3, abs=0.03) and who["many"] / 3000 == pytest.approx(1 / 3, abs=0.03)
+    rare = [n == 15 for p in picked for n in p if rows[n].speaker == "many"]
+    assert np.mean(rare) == pytest.approx(0.5, abs=0.03)  # one take of fifteen, but one mood of two
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_some_people_show_one_mood_only(share):
+    rows, labels = [row("fear", "p")] * 70, [n % 7 for n in range(70)]
+    alike = [len({labels[n] for n in picked}) == 1 for picked in drawn(rows, labels, 6, share, 1000)]
+    assert np.mean(alike) == pytest.approx(share + (1 - share) / 7**5, abs=0.04)
+
+
+def test_a_take_is_compared_with_other_takes_never_with_itself():
+    weights = voice.others(200, 6, torch.Generator().manual_seed(2))
+    assert not weights.diagonal(dim1=1, dim2=2).any()
+    assert torch.allclose(weights.sum(2), torch.ones(200, 6))
+    many = (weights > 0).sum(2)
+    assert Counter(many.flatten().tolist()).keys() == {1, 2, 3, 4, 5}
+    assert torch.allclose(weights, (weights > 0) / many[..., None])
+
+
+def head_of(classes: int, width: int) -> CamHead:
+    head = CamHead(classes, 1, width)
+    with torch.no_grad():
+        head.voice.zero_()
+    return head
+
+
+def test_the_person_of_a_take_by_hand():
+    head = head_of(2, 1)  # no votes: both classes are as likely
+    with torch.no_grad():
+        head.voice_mean.fill_(1.0)
+        head.voice_offsets.copy_(torch.tensor([[-2.0], [4.0]]))  # half of each: 1
+    tokens = torch.tensor([[5.0], [7.0], [9.0], [0.0], [0.0], [3.0]])  # residuals 3 5 7 and -2 -2 1
+    weights = torch.tensor([[[0, 1, 0], [0.5, 0, 0.5], [0.5, 0.5, 0]], [[0, 0, 1], [0, 0, 0], [0.5, 0.5, 0]]])
+    person = voice.personal_of(head, "voice", tokens, weights)
+    assert person.shift["voice"].flatten().tolist() == pytest.approx([5, 5, 4, 1, 0, -2])
+    trust = [1 / 5, 2 / 6, 2 / 6, 1 / 5, 0, 2 / 6]  # n / (n + 4)
+    assert person.trust[:, 1].tolist() == pytest.approx(trust)
+
+
+def test_what_is_usual_converges_to_the_planted_world():
+    generator = torch.Generator().manual_seed(6)
+    mean, offsets = torch.tensor([3.0, -1.0]), torch.tensor([[2.0, 0.0], [-2.0, 1.0], [0.0, -1.0], [0.0, 0.0]])
+    head = head_of(5, 2)
+    for _ in range(400):
+        labels = torch.randint(4, (32,), generator=generator)
+        tokens = mean + offsets[labels] + torch.randn(32, 2, generator=generator) * 0.5
+        voice.learn_usual(head, "voice", tokens, torch.eye(5)[labels], momentum=0.05)
+    assert torch.allclose(head.voice_mean, mean, atol=0.15)
+    assert torch.allclose(head.voice_offsets[:4], offsets, atol=0.25)
+    assert not head.voice_offsets[4].any() and not head.face_mean.any()  # of what never came nothing was learned
+
+
+# ---------------------------------------------------------------- training
+
+SETTINGS = voice.Settings(epochs=3, people=2, takes=2)
+
+
+def train(out: Path, say=SILENT) -> Path:
+    """A small run on noise with two dev takes."""
+    rows, sounds, labels = acted(14)
+    voice.train(rows, sounds, labels, np.arange(14) >= 12, tiny(), out, SETTINGS, say)
+    return out / "voice.pt"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.training.test_voice import train
+
+def say(line):
+    print(line, flush=True)
+    if "'epoch': 2" in line:
+        time.sleep(600)  # here it is killed: the second epoch was trained and is not saved yet
+
+train(Path(sys.argv[1]), say)
+"""
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "killed")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        said = [running.stdout.readline() for _ in range(2)]
+        running.send_signal(signal.SIGKILL)
+    assert "'epoch': 2" in said[1] and running.returncode == -signal.SIGKILL
+    assert progress.load(tmp_path / "killed" / "voice.pt")["epoch"] == 1
+    straight, resumed = train(tmp_path / "straight"), train(tmp_path / "killed")
+    assert progress.load(resumed)["epoch"] == 3 and same_weights(straight, resumed)
+    history = progress.load(resumed)["history"]
+    assert [line["epoch"] for line in history] == [1, 2, 3] and {"acted", "acted+"} <= set(history[-1])
+    assert all(0 <= history[-1][name] <= 1 for name in ("acted", "acted+"))
+
+
+def test_the_face_branch_is_left_alone(tmp_path):
+    before, after = tiny().state_dict(), progress.load(train(tmp_path))["model"]
+    for name, value in before.items():
+        if name.startswith("face"):
+            assert torch.equal(after[name], value), name
+    assert not torch.equal(before["voice_branch.stem.0.weight"], after["voice_branch.stem.0.weight"])
+
+
+@pytest.mark.real
+def test_a_tiny_network_learns_anger_from_sadness_of_real_people(real_data, tmp_path):
+    rows = [one for one in manifest.read(real_data / "emodb", "emodb") if one.label in ("sadness", "anger")]
+    learned = [one for one in rows if one.speaker in ("emodb_09", "emodb_13", "emodb_14", "emodb_16")]
+    held = [one for one in rows if one.speaker in ("emodb_03", "emodb_08")]
+    rows = [one for who in (learned, held) for one in who]
+    labels = np.array([("sadness", "anger").index(one.label) for one in rows])
+    settings = voice.Settings(epochs=8, people=4, takes=4, rate=1e-2, decay=0.9)
+    sounds = features.voices(rows, tmp_path / "cache")
+    voice.train(rows, sounds, labels, np.arange(len(rows)) >= len(learned), tiny(2), tmp_path, settings, SILENT)
+    history = progress.load(tmp_path / "voice.pt")["history"]
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    assert history[-1]["emodb"] > 0.65 and history[-1]["emodb+"] > 0.7  # of people that it never heard; chance is 0.5
