@@ -78,8 +78,8 @@ def sentence(result: ClipResult) -> str:
     return f"{who} {verb(verdict.label, face, voice)} {verdict.label} (confidence {verdict.confidence:.2f})"
 
 
-def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> "Baseline":
-    """The person's baseline from these clips; one that cannot be read is reported and the rest are used."""
+def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> tuple["Baseline", int]:
+    """The person's baseline from these clips, and how many could not be read: each is named and the rest are used."""
     read: list[ClipResult] = []
     for path in files:
         try:
@@ -91,7 +91,7 @@ def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> "Baseli
     found = analyzer.learn(read, neutral)
     told = found.summary()
     ERRORS.print(f"Baseline from {told['clips']} clips: {told['face_s']} s of face, {told['voice_s']} s of speech.")
-    return found
+    return found, len(files) - len(read)
 
 
 def analyze(args: argparse.Namespace) -> int:
@@ -107,9 +107,8 @@ def analyze(args: argparse.Namespace) -> int:
     from .analyzer import Analyzer  # torch takes seconds: not before there is something to read
 
     analyzer = Analyzer(args.checkpoint, args.device)
-    baseline = learn(analyzer, files_of(args.baseline), args.neutral) if args.baseline else None
+    baseline, failed = learn(analyzer, files_of(args.baseline), args.neutral) if args.baseline else (None, 0)
     results: list[ClipResult] = []
-    failed = 0
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
         task = bar.add_task("reading", total=len(files))

@@ -202,7 +202,7 @@ class Analyzer:
         starts, ends = timeline.grid(clip.duration_s, every)
         weights, reasons = presence.weights(clip, track, heard, starts, ends)
         sums = self._windows(track, heard, starts, ends, weights, baseline, say)
-        calibration = self.calibration if baseline is None else self.calibration.with_baseline()
+        calibration = self.calibration if baseline is None else self.calibration.with_baseline(baseline.known())
         prior = calibration.both.probabilities(self.model.head.bias.detach().float().cpu().numpy())
         face = self._reading("face", calibration, sums, weights, reasons, prior)
         voice = self._reading("voice", calibration, sums, weights, reasons, prior)
@@ -447,7 +447,7 @@ class Analyzer:
         )
 
         personal = None if baseline is None else baseline.personal(1, self.device)
-        calibration = self.calibration if baseline is None else self.calibration.with_baseline()
+        calibration = self.calibration if baseline is None else self.calibration.with_baseline(baseline.known())
 
         def run(condition: str, face: bool, voice: bool) -> tuple[np.ndarray, Output]:
             out = self.model.fuse(*inputs, available=self._tensor(np.array([[face, voice]])), personal=personal)

@@ -35,6 +35,10 @@ class Baseline:
         shift = {name: self.shift[name].to(device).expand(windows, -1) for name in MODALITIES}
         return Personal(shift, trust.expand(windows, -1))
 
+    def known(self) -> list[str]:
+        """The modalities that something is known of."""
+        return [name for name in MODALITIES if self.trust[name] > 0]
+
     def summary(self) -> dict[str, Any]:
         """What a record says of it."""
         return {"clips": self.clips} | {f"{name}_s": round(self.seconds[name], 2) for name in MODALITIES}

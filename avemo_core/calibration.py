@@ -4,6 +4,7 @@ One temperature and one small bias a condition (face, voice, both), fitted on pe
 (Guo et al. 2017). Windows hold less than a clip and have a temperature of their own.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -53,9 +54,10 @@ class Calibration:
             raise ValueError(f"Unknown condition {condition!r}; choose one of {', '.join(CONDITIONS)}.")
         return getattr(self, condition)
 
-    def with_baseline(self) -> "Calibration":
-        """The calibration of readings against a person's own baseline."""
-        return replace(self, **self.personal)  # type: ignore[arg-type]
+    def with_baseline(self, known: Collection[str]) -> "Calibration":
+        """The calibration of readings against a baseline of a person of whom these modalities are known."""
+        fits = {name: found for name, found in self.personal.items() if name in known or (name == "both" and known)}
+        return replace(self, **fits)  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

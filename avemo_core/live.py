@@ -318,7 +318,7 @@ class LiveReader:
     def _know(self, baseline: Baseline | None) -> None:
         self._baseline = baseline
         calibration = self._analyzer.calibration
-        self._steady.calibration = calibration if baseline is None else calibration.with_baseline()
+        self._steady.calibration = calibration if baseline is None else calibration.with_baseline(baseline.known())
 
     def hear(self, samples: np.ndarray, sample_rate: int, start_s: float) -> None:
         """Mono float32 [n]; LiveError when it is not sound."""
@@ -395,8 +395,8 @@ class LiveReader:
         wave, wave_start_s = self._sound.tail()
         enough = self._sound_present(now_s) and len(wave) >= ENOUGH_SOUND_S * SAMPLE_RATE
         self._voiced = bool(enough and sound.voice_activity(sound.level_db(wave))[-30:].any())
-        raw, _ = self._analyzer.read_window(
-            maps, times if face_now else np.zeros(0), wave if enough else None, wave_start_s, start_s, now_s
+        raw, traces = self._analyzer.read_window(
+            maps, times if face_now else np.zeros(0), wave if enough else None, wave_start_s, start_s, now_s, self._baseline
         )
         self._why = {
             "face": None if raw["face"] is not None else self._why_no_face(),

@@ -290,7 +290,7 @@ def test_a_reading_against_a_baseline_says_so_and_its_evidence_still_adds_up(ana
     assert told["clips"] == 3 and 5 < told["face_s"] < 6 and 2 < told["voice_s"] < 8
     assert stranger.baseline is None and stranger.to_json()["baseline"] is None
     total = known.evidence.bias + known.evidence.face.sum((1, 2, 3)) + known.evidence.voice.sum((1, 2))
-    calibration = analyzer.calibration.with_baseline().both
+    calibration = analyzer.calibration.with_baseline(("face", "voice")).both
     assert calibration.probabilities(total) == pytest.approx(known.both.probabilities, abs=1e-4)
     assert np.abs(known.both.probabilities - stranger.both.probabilities).max() > 1e-3
     assert known.both.windows.sum(1) == pytest.approx(np.ones(len(known.window_start_s)))

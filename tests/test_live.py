@@ -13,6 +13,8 @@ from avemo_core.calibration import Calibration, Condition
 from avemo_core.checkpoint import Checkpoint
 from avemo_core.labels import LABELS, K
 from avemo_core.live import Follower, Found, Lesson, LiveError, LiveReader, SoundTail, Steady, decode_jpeg
+from avemo_core.model.attention_cam import AttentionCAM
+from avemo_core.systems import system
 from tests.conftest import is_one_sentence
 from tests.media_files import jpeg, png
 

@@ -122,7 +122,8 @@ def predictions(analyzer: Analyzer, clips: Sequence[Clip], names: Sequence[str],
             continue
         for baseline, scored in progress_bar(enrolments(analyzer, clips, strangers, kind), kind, console=console):
             for n in scored:
-                keep(kind, clips[n], calibrate.read(analyzer, clips[n], baseline), analyzer.calibration.with_baseline())
+                known = analyzer.calibration.with_baseline(baseline.known())
+                keep(kind, clips[n], calibrate.read(analyzer, clips[n], baseline), known)
     if "child" in kinds:
         for clip in progress_bar(clips, "child", console=console):
             copy = replace(clip, sound=child.voice(clip.row.path))

@@ -145,17 +145,15 @@ loaded now</p></div><dl class="facts">{figures}</dl>
 
 
 def _measured(card: dict[str, Any]) -> str:
-    """Tables of the parts that the card has numbers for: {part: {condition: {corpus: {n, accuracy, uar}}}}."""
-    titles = {
-        "test": "People and pictures that chose nothing",
-        "dev": "People the training never saw; the scaling was chosen on them, so these numbers are somewhat kind",
-    }
+    """Tables of what the card has numbers for: {"dev": {baseline: {condition: {corpus: {n, accuracy, uar}}}}}."""
+    kind = "People the training never saw; the scaling was chosen on them, so these numbers are somewhat kind"
+    titles = {"none": kind, "unlabelled": "The same people, each read against a baseline of all of their clips"}
     tables = []
-    for part, title in titles.items():
+    for baseline, title in titles.items():
         rows = "".join(
             _row(condition, corpus, numbers)
             for condition in CONDITIONS
-            for corpus, numbers in card.get(part, {}).get(condition, {}).items()
+            for corpus, numbers in card.get("dev", {}).get(baseline, {}).get(condition, {}).items()
         )
         if rows:
             tables.append(

@@ -47,18 +47,18 @@ class MelCNN(nn.Module):
         """log_mel [B,1,M,L], mask [B,L] float of 0 and 1."""
         maps = self.stem(self.scale(log_mel, mask))
         whole = bool(mask.all())  # whole windows, by far the most, need no masking
-        columns = None
+        columns, times = None, 2  # times: columns of the spectrogram under one of the maps so far
         for stage in self.stages:
             for block in cast(nn.ModuleList, stage):
+                stride = cast(ResidualBlock, block).first.stride[1]
                 if not whole:
-                    maps = maps * columns_of(mask, maps)
-                    columns = columns_of(mask, maps, cast(ResidualBlock, block).first.stride[1])
-                maps = block(maps, columns)
+                    maps = maps * columns_of(mask, times).to(maps.dtype)
+                    columns = columns_of(mask, times * stride).to(maps.dtype)
+                maps, times = block(maps, columns), times * stride
         maps = self.attention(maps)
         return maps if columns is None else maps * columns
 
 
-def columns_of(mask: Tensor, maps: Tensor, stride: int = 1) -> Tensor:
-    """Mask [B,L] as [B,1,1,W] for `maps` [B,C,H,W*stride] after one more stride."""
-    times = round(mask.shape[1] / maps.shape[3]) * stride
-    return shrink_mask(mask, times)[:, None, None, :].to(maps.dtype)
+def columns_of(mask: Tensor, times: int) -> Tensor:
+    """Mask [B,L] as [B,1,1,ceil(L / times)], to multiply maps with."""
+    return shrink_mask(mask, times)[:, None, None, :]
