@@ -92,10 +92,13 @@ def test_both_is_the_single_modality_when_the_other_is_missing(results, name, th
     assert result.both.windows == pytest.approx(single.windows, abs=1e-5)
 
 
+WHY_NOTHING = {"black.mp4": "no face and no sound in this clip", "silence.wav": "no picture and no voice in this clip"}
+
+
 @pytest.mark.parametrize("name", ["black.mp4", "silence.wav"])
 def test_nothing_to_read_abstains(results, name):
     said = results(name).verdict
-    assert said.abstained and said.reason == ", ".join(AVAILABLE[name]) and said.agreement is None
+    assert said.abstained and said.reason == WHY_NOTHING[name] and said.agreement is None
 
 
 @pytest.mark.parametrize("name", ["talk.mp4", "voice.wav", "silent.mp4", "late.mp4"])
@@ -306,7 +309,7 @@ def test_what_is_taken_off_as_usual_by_hand(analyzer, results, name, which):
     usual = trace.token - getattr(head, f"{which}_mean").numpy() - getattr(head, f"{which}_offsets")[0].numpy()
     assert baseline.shift[which].numpy() == pytest.approx(usual, abs=1e-4)
     draws = trace.seconds / 2
-    trust = draws / (draws + float(head.kappa))
+    trust = draws / (draws + float(head.kappa[("face", "voice").index(which)]))
     assert baseline.trust[which] == pytest.approx(trust) and 0 < trust < 1
     votes = (getattr(head, which) + trust * getattr(head, f"{which}_personal")).detach().numpy()
     known = analyzer.read(result.clip, result.faces, result.sound, baseline=baseline)
@@ -318,7 +321,7 @@ def test_clips_or_what_was_learned_from_them_give_one_reading(analyzer, clip_of,
     steps: list[tuple[str, float, float]] = []
     paths = [clip_of("silent.mp4"), clip_of("voice.wav")]
     learned = analyzer.learn(paths, progress=lambda *step: steps.append(step))
-    assert steps == [("baseline", 0, 2), ("baseline", 1, 2), ("baseline", 2, 2)]
+    assert steps[0] == ("baseline", 0, 2) and steps[-1] == ("baseline", 2, 2) and ("baseline", 1, 2) in steps
     from_readings = analyzer.learn([results("silent.mp4"), results("voice.wav")])
     assert learned.trust == pytest.approx(from_readings.trust) and learned.summary() == from_readings.summary()
     one, other = (analyzer.analyze(clip_of("talk.mp4"), baseline=given) for given in (learned, paths))

@@ -35,10 +35,8 @@ def test_neutral_clips_by_hand():
 
 def test_an_unlabelled_clip_by_hand():
     shift, sure = baseline.estimate(small_head(), "face", [trace(3, 2, seconds=4)])
-    # first round: logits 0 and log 3, so the second class with 3/4: shift [3 - 1 - (3/4 - 1/4), 2] = [1.5, 2]
-    # second: a third of that is believed, the vote is log 3 / 2 * (2 - 2/3) = log 3 * 2/3
-    p = 3 ** (2 / 3) / (1 + 3 ** (2 / 3))
-    assert shift.tolist() == pytest.approx([3 - 1 - (2 * p - 1), 2], abs=1e-6) and sure == pytest.approx(1 / 3)
+    # logits 0 and log 3, twice as sharp: the second class with 9/10
+    assert shift.tolist() == pytest.approx([3 - 1 - (9 / 10 - 1 / 10), 2]) and sure == pytest.approx(1 / 3)
 
 
 def test_no_evidence_is_no_trust():

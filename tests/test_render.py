@@ -54,7 +54,7 @@ def test_map_without_evidence_is_drawn_as_nothing(values: np.ndarray) -> None:
 def test_one_scale_serves_both_streams_and_all_labels() -> None:
     face, voice = np.zeros((7, 2, 3, 3)), np.zeros((7, 2, 8))
     face[1, 0, 1, 1] = 0.3
-    voice[4, 0, :4] = 0.1  # one cell of the voice covers four columns: 0.4
+    voice[4, 0, :8] = 0.05  # one cell of the voice covers eight columns: 0.4
     assert render.scale(evidence(face, voice)) == pytest.approx(0.4)
     assert render.scale(evidence(face)) == pytest.approx(0.3)
     assert render.scale(evidence(-face, -voice)) == 0.0
@@ -62,12 +62,12 @@ def test_one_scale_serves_both_streams_and_all_labels() -> None:
 
 
 def test_voice_cells_keep_the_sum_of_the_columns() -> None:
-    voice = np.random.default_rng(0).normal(size=(7, 2, 10))
+    voice = np.random.default_rng(0).normal(size=(7, 2, 20))
     values, times = render._voice_cells(evidence(voice=voice))
     assert values is not None
-    assert values.shape == (7, 2, 3)  # 4 + 4 + 2 columns
+    assert values.shape == (7, 2, 3)  # 8 + 8 + 4 columns
     assert np.allclose(values.sum(2), voice.sum(2))
-    assert np.allclose(times, [0.015, 0.055, 0.085])
+    assert np.allclose(times, [0.035, 0.115, 0.175])
 
 
 def test_contour_goes_round_the_strongest_fifth() -> None:

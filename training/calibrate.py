@@ -203,13 +203,14 @@ def neutral_bias(cases: Sequence[Case], temperature: float) -> float:
 
     Acted corpora hold as many clips of anger as of neutral; life does not. Where it costs nothing, neutral goes first.
     """
-    told = [corpus for corpus in {case.corpus for case in cases} if any(c.truth == 0 for c in cases if c.corpus == corpus)]
-    if not told:
-        return 0.0
     by_corpus = []
-    for corpus in told:
+    for corpus in sorted({case.corpus for case in cases}):
         own = [case for case in cases if case.corpus == corpus]
-        by_corpus.append((np.array([c.clip for c in own]) / temperature, np.array([c.truth for c in own])))
+        truth = np.array([case.truth for case in own])
+        if (truth == 0).any() and (truth != 0).any():
+            by_corpus.append((np.array([case.clip for case in own]) / temperature, truth))
+    if not by_corpus:
+        return 0.0
 
     def uar(bonus: float) -> float:
         return float(

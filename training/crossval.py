@@ -32,7 +32,6 @@ from .recipe import DEFAULT, EIGHT, Corpora, learn
 
 KINDS = ("none", "neutral", "enrolled", "unlabelled", "one emotion", "child")
 NEUTRAL_CLIPS = 3
-TWINS = {"java_sed": ("java_sed", "java_sed_voice"), "java_sed_voice": ("java_sed", "java_sed_voice")}
 
 
 def folds_of(corpora: Corpora, corpus: str, how: str) -> dict[str, set[str]]:
@@ -49,7 +48,7 @@ def folds_of(corpora: Corpora, corpus: str, how: str) -> dict[str, set[str]]:
 
 def left_out(corpus: str, how: str) -> tuple[str, ...]:
     """The corpora that teach nothing in the folds of `corpus`."""
-    return TWINS.get(corpus, (corpus,)) if how == "corpus" else ()
+    return protocol.family(corpus) if how == "corpus" else ()
 
 
 def parts_of(corpora: Corpora, corpus: str, test: set[str], how: str) -> tuple[set[str], set[str]]:

@@ -18,6 +18,7 @@ DEV = {
 STUDIO = ("ravdess", "emodb", "nemo", "ased")  # voices alone: the voice stage learns from these
 PAIRS = "java_sed"  # real face and voice
 VOICE_CORPORA = (*STUDIO, PAIRS, "java_sed_voice")
+TWINS = {"java_sed": ("java_sed", "java_sed_voice"), "java_sed_voice": ("java_sed", "java_sed_voice")}  # the same people
 FOLD_DEV = {"ravdess": 2, "ased": 2}  # dev people of a fold; one of every other corpus
 
 
@@ -36,8 +37,13 @@ def assert_disjoint(parts: dict[str, Iterable[str]]) -> None:
             seen[speaker] = part
 
 
+def family(corpus: str) -> tuple[str, ...]:
+    """The corpora of the same people, this one among them."""
+    return TWINS.get(corpus, (corpus,))
+
+
 def fold_dev(people: dict[str, set[str]], corpus: str, test: set[str]) -> set[str]:
-    """Dev people of one fold of `corpus`, none of them tested: the default's, but few of the corpus itself.
+    """Dev people of one fold of `corpus`, none of them tested: the default's, but few of the tested corpus.
 
     Args:
         people: the speakers of each corpus.
@@ -47,7 +53,7 @@ def fold_dev(people: dict[str, set[str]], corpus: str, test: set[str]) -> set[st
     for name, speakers in people.items():
         chosen = DEV.get(name, set())
         free = speakers - test
-        if name == corpus or not chosen & free:
+        if name in family(corpus) or not chosen & free:
             by_choice = sorted(free & chosen) + sorted(free - chosen)
             dev |= set(by_choice[: FOLD_DEV.get(name, 1)])
         else:

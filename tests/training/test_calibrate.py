@@ -67,7 +67,7 @@ def cases(logits: np.ndarray, truth: np.ndarray, corpus: str = "acted", windows:
 @pytest.mark.parametrize("wrong", [0.5, 1.0, 2.5])
 def test_a_conditions_clips_and_windows_get_their_temperatures_back(wrong):
     logits, truth = planted(4000, wrong)
-    found = calibrate._condition(cases(logits, truth, windows=3.0))
+    found = calibrate._condition(cases(logits, truth, windows=3.0), bonus=0.0)
     assert found.temperature == pytest.approx(wrong, rel=0.1)
     assert found.window_temperature == pytest.approx(3 * wrong, rel=0.1)
     p = found.probabilities(logits)
@@ -77,8 +77,8 @@ def test_a_conditions_clips_and_windows_get_their_temperatures_back(wrong):
 def test_pictures_help_with_the_temperature_but_quote_no_frequency():
     logits, truth = planted(400, 1.0)
     easy, shown = planted(400, 0.5, seed=2)
-    alone = calibrate._condition(cases(logits, truth))
-    beside = calibrate._condition(cases(logits, truth) + cases(easy, shown, "ferplus"))
+    alone = calibrate._condition(cases(logits, truth), 0.0)
+    beside = calibrate._condition(cases(logits, truth) + cases(easy, shown, "ferplus"), 0.0)
     right = (alone.probabilities(logits).argmax(1) == truth).sum()
     assert sum(n for _, _, n in beside.curve) == 400 and sum(s * n for _, s, n in beside.curve) == pytest.approx(right)
     assert 0.5 < beside.temperature < 0.9 < alone.temperature

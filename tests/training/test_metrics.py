@@ -137,16 +137,22 @@ def lead(label: int, by: float) -> np.ndarray:
     return logits
 
 
+def case(truth: int, logits: np.ndarray, corpus: str = "acted") -> calibrate.Case:
+    return calibrate.Case(corpus, truth, logits, logits[None])
+
+
 def test_neutral_goes_first_as_far_as_it_costs_no_recall():
-    logits, truth = np.array([lead(1, -1.0), lead(1, 1.25), lead(3, 3.0)]), np.array([0, 1, 3])
-    assert calibrate.neutral_bias(logits, truth) == pytest.approx(1.2)  # 1.3 would turn the smile to neutral
-    assert calibrate.neutral_bias(logits[1:], truth[1:]) == 0  # nobody was neutral
-    assert calibrate.neutral_bias(logits[:1], truth[:1]) == 0  # everybody was
+    cases = [case(0, lead(1, -1.0)), case(1, lead(1, 1.25)), case(3, lead(3, 3.0))]
+    assert calibrate.neutral_bias(cases, 1.0) == pytest.approx(1.2)  # 1.3 would turn the smile to neutral
+    assert calibrate.neutral_bias(cases, 2.0) == pytest.approx(0.6)  # of scaled logits
+    assert calibrate.neutral_bias(cases[1:], 1.0) == 0  # nobody was neutral
+    assert calibrate.neutral_bias(cases[:1], 1.0) == 0  # everybody was
+    other = [case(1, lead(1, 0.35), "other"), case(0, lead(1, -1.0), "other")]
+    assert calibrate.neutral_bias(cases + other, 1.0) == pytest.approx(0.3)  # it costs recall in neither
 
 
 def test_dev_scores_are_of_what_is_told_not_of_the_bare_logits():
-    truly_neutral = ("acted", 0, lead(1, 0.5), lead(1, 0.5)[None])
-    smile = ("acted", 1, lead(1, 3.0), lead(1, 3.0)[None])
+    truly_neutral, smile = case(0, lead(1, 0.5)), case(1, lead(1, 3.0))
     bonus = [1.0, *[0.0] * 6]
     assert calibrate._measured([truly_neutral, smile], Condition())["acted"]["uar"] == 0.5
     found = calibrate._measured([truly_neutral, smile], Condition(bias=bonus))

@@ -236,7 +236,7 @@ def no_manifest(root: Path) -> None:
             r"Looked for manifest\.csv .*: found nothing\. Give .* columns file, label, speaker\.",
         ),
         (no_manifest, r"found Manifest\.CSV\.txt\."),
-        (lambda root: write_manifest(root, []), r"manifest\.csv names no clip; expected one row a clip"),
+        (lambda root: write_manifest(root, []), r"manifest\.csv has columns but no row; expected one row a clip"),
         (lambda root: write_manifest(root, ["a.wav"]), r"1 of 1 files named in .* are not there; the first is .*a\.wav"),
     ],
 )

@@ -74,7 +74,7 @@ def test_every_real_fold_keeps_its_people_apart_and_can_be_trained(real_data, co
     corpora = Corpora(real_data, rows, [], [], ferplus.Faces(*[rows] * 6))
     folds = crossval.folds_of(corpora, corpus, how)
     own = {row.speaker for row in rows if row.corpus == corpus}
-    twins = set(crossval.TWINS.get(corpus, (corpus,)))  # the same people in both
+    twins = set(protocol.family(corpus))  # the same people in both
     assert set().union(*folds.values()) == own and sum(map(len, folds.values())) == len(own)
     for test in folds.values():
         train, dev = crossval.parts_of(corpora, corpus, test, how)
