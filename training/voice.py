@@ -192,6 +192,19 @@ def batch_of(
     return augment.mixup(mel, wanted, settings.mixup, generator, settings.takes)
 
 
+def loss_of(
+    model: AttentionCAM, mel: Tensor, wanted: Tensor, settings: Settings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of a batch of people, read as strangers' and against each one's other takes; and its tokens [B,D]."""
+    with torch.autocast("cpu", torch.bfloat16):
+        spoken = voice_output(model, mel.to(memory_format=torch.channels_last), torch.ones(len(mel), STEPS))
+    head, tokens = model.head, spoken.voice_token.float()
+    personal = personal_of(head, "voice", tokens, others(settings.people, settings.takes, generator))
+    stranger = F.cross_entropy(head.bias + head.sums("voice", tokens), wanted)
+    known = F.cross_entropy(head.bias + head.sums("voice", tokens, personal), wanted)
+    return (1 - settings.personal) * stranger + settings.personal * known, tokens.detach()
+
+
 def train(
     rows: list[Row],
     sounds: list[Sound],
@@ -218,7 +231,6 @@ def train(
     average = copy.deepcopy(model)
     trained = [p for name, p in model.named_parameters() if name.startswith(("voice", "head"))]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=settings.weight_decay)
-    whole = torch.ones(settings.batch, STEPS)
     steps = len(chosen) // settings.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.2
@@ -238,19 +250,13 @@ def train(
         for _ in range(steps):
             picked = [int(chosen[i]) for _ in range(settings.people) for i in episodes.person()]
             mel, wanted = batch_of(picked, sounds, wanted_of, classes, settings, generator)
-            with torch.autocast("cpu", torch.bfloat16):
-                spoken = voice_output(model, mel.to(memory_format=torch.channels_last), whole)
-            tokens = spoken.voice_token.float()
-            personal = personal_of(model.head, "voice", tokens, others(settings.people, settings.takes, generator))
-            stranger = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens), wanted)
-            known = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens, personal), wanted)
-            loss = (1 - settings.personal) * stranger + settings.personal * known
+            loss, tokens = loss_of(model, mel, wanted, settings, generator)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
-            learn_usual(model.head, "voice", tokens.detach(), wanted)
+            learn_usual(model.head, "voice", tokens, wanted)
             progress.moving_average(
                 average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
             )
