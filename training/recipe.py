@@ -7,7 +7,7 @@ keeps its state in a folder named after what it learned from, so a stage with th
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -139,44 +139,58 @@ def learn(
     network = system("attention_cam").settings
     faces = stage_folder(runs, "face", network, settings.face)
     face.train(corpora.pictures, faces, settings.face, say)
-
-    def picked(corpora_of_stage: tuple[str, ...], chosen: np.ndarray) -> list[int]:
-        return [int(i) for i in chosen if corpora.rows[i].corpus in corpora_of_stage]
-
-    heard, heard_dev = picked(protocol.STUDIO, learned), picked(protocol.STUDIO, held)
-    files = [f"{corpora.rows[i].corpus}/{corpora.rows[i].path.name}" for i in heard]
-    voices = stage_folder(runs, "voice", network, settings.voice, names, files)
     torch.manual_seed(0)  # every run starts from the same weights; seeds decide what it sees and when
     model = AttentionCAM(**network | {"classes": len(names)})
-    both = heard + heard_dev
-    model = voice.train(
-        [corpora.rows[i] for i in both],
-        [corpora.sounds[i] for i in both],
-        labels[both],
-        np.arange(len(both)) >= len(heard),
-        model,
-        voices,
-        settings.voice,
-        say,
-    )
-
-    model = with_face(model, faces)
-    files = [f"{corpora.rows[i].corpus}/{corpora.rows[i].path.name}" for i in learned]
-    together = stage_folder(runs, "joint", faces.name, voices.name, settings.joint, files)
-    tracks = [corpora.tracks[i] for i in learned]
-    model = joint.train(
-        model,
-        pictures_of(corpora, model, faces),
-        joint.Voices(
-            [corpora.rows[i] for i in learned],
-            [corpora.sounds[i] for i in learned],
-            labels[learned],
-            [None if t is None else (joint.face_tokens(model, t.crops), t.present) for t in tracks],
-        ),
-        together,
-        settings.joint,
-        say,
-    )
+    model, voices = _voice_stage(corpora, model, labels, learned, held, names, runs, settings.voice, say)
+    model = _joint_stage(corpora, with_face(model, faces), labels, learned, runs, faces, voices, settings.joint, say)
     clips = [calibrate.Clip(corpora.rows[i], int(labels[i]), corpora.sounds[i], corpora.tracks[i]) for i in held]
     dev_pictures = corpora.pictures.take(ferplus.is_dev(corpora.pictures.files))
     return model, *calibrate.fit(model, clips, dev_pictures, names)
+
+
+def _files(corpora: Corpora, chosen: Sequence[int] | np.ndarray) -> list[str]:
+    """What a stage learns from, for the name of its folder."""
+    return [f"{corpora.rows[i].corpus}/{corpora.rows[i].path.name}" for i in chosen]
+
+
+def _voice_stage(
+    corpora: Corpora,
+    model: AttentionCAM,
+    labels: np.ndarray,
+    learned: np.ndarray,
+    held: np.ndarray,
+    names: tuple[str, ...],
+    runs: Path,
+    settings: VoiceSettings,
+    say: Say,
+) -> tuple[AttentionCAM, Path]:
+    """The studio voices among the clips `learned`, scored on those `held`: the model and the stage's folder."""
+    heard, dev = ([int(i) for i in part if corpora.rows[i].corpus in protocol.STUDIO] for part in (learned, held))
+    folder = stage_folder(runs, "voice", system("attention_cam").settings, settings, names, _files(corpora, heard))
+    both = heard + dev
+    rows, sounds = [corpora.rows[i] for i in both], [corpora.sounds[i] for i in both]
+    model = voice.train(rows, sounds, labels[both], np.arange(len(both)) >= len(heard), model, folder, settings, say)
+    return model, folder
+
+
+def _joint_stage(
+    corpora: Corpora,
+    model: AttentionCAM,
+    labels: np.ndarray,
+    learned: np.ndarray,
+    runs: Path,
+    faces: Path,
+    voices: Path,
+    settings: JointSettings,
+    say: Say,
+) -> AttentionCAM:
+    """All clips `learned`, real pairs among them, and pictures; `faces` and `voices` are the folders of those stages."""
+    folder = stage_folder(runs, "joint", faces.name, voices.name, settings, _files(corpora, learned))
+    tracks = [corpora.tracks[i] for i in learned]
+    material = joint.Voices(
+        [corpora.rows[i] for i in learned],
+        [corpora.sounds[i] for i in learned],
+        labels[learned],
+        [None if t is None else (joint.face_tokens(model, t.crops), t.present) for t in tracks],
+    )
+    return joint.train(model, pictures_of(corpora, model, faces), material, folder, settings, say)
