@@ -88,5 +88,7 @@ def _table(path: Path) -> list[dict[str, str]]:
     for column in ("file", "speaker"):
         empty = [n for n, row in enumerate(rows, 1) if not row[column]]
         if empty:
-            raise AvemoError(f"{len(empty)} of {len(rows)} rows of {path} name no {column}; the first is row {empty[0]}.")
+            raise AvemoError(
+                f"{len(empty)} of {len(rows)} rows of {path} name no {column}; the first is row {empty[0]}. Fill it in."
+            )
     return rows
