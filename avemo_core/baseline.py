@@ -1,9 +1,11 @@
 """A personal baseline: how one person's face and voice usually are, learned from a few clips without labels.
 
-People differ more than emotions do, so a reading improves when it is made against the person's own mean. But a plain mean
-takes the emotion away with the person where all their clips carry the same one. So each clip's likely emotion is taken
-off before the mean, and the mean counts the less, the fewer seconds it rests on (a mean of n draws against a prior worth
-kappa draws; kappa is fitted on dev people).
+People differ more than emotions do, so a reading improves when it is made against the person's own mean, in units of the
+person's own spread. But a mean takes the emotion away with the person where all their clips carry the same one. Clips of
+one emotion read alike, whatever it is, so the baseline of unlabelled clips counts by how much their readings differ: as
+much as those of one person and one emotion usually do, and it counts nothing; as much as those of a person's different
+emotions, and it counts fully. Clips known to be neutral need no such test. Either counts the less, the fewer seconds it
+rests on (a mean of n draws against a prior worth kappa draws). All three usual figures are fitted on dev people.
 """
 
 from collections.abc import Sequence
@@ -16,79 +18,97 @@ from torch import Tensor
 from .model.heads.cam import MODALITIES, CamHead, Personal
 from .types import WINDOW_S, Trace
 
-SHARPER = 2.0  # likely emotions are taken as surer than a stranger's reading says, or too little of them is taken off
 MOST_OF_A_CLIP = 4.0  # draws: one long clip is one mood
+ALIKE = 3.0  # clips' worth of belief that a person's clips all carry one emotion, before any is seen
+STEADY = 8.0  # clips' worth of belief that a person is as lively as people at large
+
+
+@dataclass(frozen=True)
+class Known:
+    """One modality of one person."""
+
+    shift: Tensor  # [D] the person's mean token less that of people at large
+    scale: Tensor  # [D] how much livelier people at large are
+    trust: float  # 0 where nothing is known, near 1 with much evidence
+    seconds: float  # of face or of speech
 
 
 @dataclass(frozen=True)
 class Baseline:
     """What is known of one person, by modality. Numbers of a model, no picture and no sound."""
 
-    shift: dict[str, Tensor]  # [D] the person's mean token less that of people at large
-    trust: dict[str, float]  # 0 where nothing is known, near 1 with much evidence
-    seconds: dict[str, float]  # of face, of speech
+    of: dict[str, Known]
     clips: int
 
     def personal(self, windows: int, device: torch.device) -> Personal:
         """The same person in every one of `windows` windows, as the model takes it."""
-        trust = torch.tensor([[self.trust[name] for name in MODALITIES]], dtype=torch.float32, device=device)
-        shift = {name: self.shift[name].to(device).expand(windows, -1) for name in MODALITIES}
-        return Personal(shift, trust.expand(windows, -1))
+        trust = torch.tensor([[self.of[name].trust for name in MODALITIES]], dtype=torch.float32, device=device)
+        shift = {name: self.of[name].shift.to(device).expand(windows, -1) for name in MODALITIES}
+        scale = {name: self.of[name].scale.to(device).expand(windows, -1) for name in MODALITIES}
+        return Personal(shift, scale, trust.expand(windows, -1))
 
     def known(self) -> list[str]:
         """The modalities that something is known of."""
-        return [name for name in MODALITIES if self.trust[name] > 0]
+        return [name for name in MODALITIES if self.of[name].trust > 0]
 
     def summary(self) -> dict[str, Any]:
         """What a record says of it."""
-        return {"clips": self.clips} | {f"{name}_s": round(self.seconds[name], 2) for name in MODALITIES}
+        seconds = {f"{name}_s": round(self.of[name].seconds, 2) for name in MODALITIES}
+        return {"clips": self.clips} | seconds | {f"{name}_trust": round(self.of[name].trust, 3) for name in MODALITIES}
 
 
-def residuals(head: CamHead, which: str, tokens: Tensor, probabilities: Tensor) -> Tensor:
-    """Tokens [...,D] less what is usual for people at large and for each one's likely emotion [...,K]."""
-    mean: Tensor = getattr(head, f"{which}_mean")
-    offsets: Tensor = getattr(head, f"{which}_offsets")
-    return tokens - mean - probabilities @ offsets
-
-
-def likely(head: CamHead, which: str, tokens: Tensor) -> Tensor:
-    """Tokens [n,D] of one modality -> the emotions [n,K] that a stranger's reading finds in them, sharpened."""
-    return (SHARPER * (head.bias + head.sums(which, tokens))).softmax(1)
-
-
-def trust(head: CamHead, which: str, evidence: Tensor) -> Tensor:
-    """Draws [...] -> n / (n + kappa)."""
-    kappa: Tensor = head.kappa  # type: ignore[assignment]
-    return evidence / (evidence + kappa[MODALITIES.index(which)])
+def scale(head: CamHead, which: str, variance: Tensor, clips: Tensor | float) -> Tensor:
+    """Variance [...,D] over a person's clips -> how much livelier people at large are; few `clips` say little of that."""
+    usual: Tensor = getattr(head, f"{which}_spread") ** 2
+    found = ((clips - 1) * variance + STEADY * usual) / (clips - 1 + STEADY)
+    return torch.where(usual > 0, usual / found.clamp(min=1e-12), torch.ones_like(found)).sqrt()
 
 
 @torch.no_grad()
-def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool = False) -> tuple[Tensor, float]:
-    """The person's shift [D] in one modality and how far to trust it, 0..1.
+def spread(head: CamHead, which: str, tokens: Tensor) -> float:
+    """How much a stranger's readings of these clips' tokens [n,D] differ: the variance of the logits, over all labels."""
+    if len(tokens) < 2:
+        return 0.0
+    logits = head.sums(which, tokens)
+    return float((logits - logits.mean(1, keepdim=True)).var(0).sum())
+
+
+def diversity(head: CamHead, which: str, tokens: Tensor) -> float:
+    """0 where the clips' tokens [n,D] read as alike as those of one emotion do, 1 where as unlike as a person's do."""
+    alike, mixed = head.spreads[MODALITIES.index(which)].tolist()  # type: ignore[index]
+    more = max(len(tokens) - 1, 0)
+    found = (more * spread(head, which, tokens) + ALIKE * alike) / (more + ALIKE)
+    return min(max((found - alike) / max(mixed - alike, 1e-6), 0.0), 1.0)
+
+
+@torch.no_grad()
+def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool = False) -> Known:
+    """What is known of a person in one modality.
 
     Args:
         traces: of the person's clips; two seconds count as one draw.
-        neutral: the clips are known to be neutral; otherwise each clip's emotion is what is likely.
+        neutral: the clips are known to be neutral; otherwise they count by how much they differ.
     """
-    mean = getattr(head, f"{which}_mean")
-    draws = [min(one.seconds / WINDOW_S, MOST_OF_A_CLIP) for one in traces]
-    evidence = torch.tensor(draws, dtype=mean.dtype, device=mean.device)
-    if not len(traces) or float(evidence.sum()) <= 0:
-        return torch.zeros_like(mean), 0.0
+    mean: Tensor = getattr(head, f"{which}_mean")
+    seconds = float(sum(one.seconds for one in traces))
+    draws = torch.tensor(
+        [min(one.seconds / WINDOW_S, MOST_OF_A_CLIP) for one in traces], dtype=mean.dtype, device=mean.device
+    )
+    n = float(draws.sum())
+    if n <= 0:
+        return Known(torch.zeros_like(mean), torch.ones_like(mean), 0.0, 0.0)
     tokens = torch.stack([torch.as_tensor(one.token, dtype=mean.dtype, device=mean.device) for one in traces])
-    found = likely(head, which, tokens)
+    share = (draws / n)[:, None]
+    own = (share * tokens).sum(0)
+    trust = n / (n + float(head.kappa[MODALITIES.index(which)]))  # type: ignore[index]
     if neutral:
-        found = torch.zeros_like(found)
-        found[:, 0] = 1
-    shift = evidence @ residuals(head, which, tokens, found) / evidence.sum()
-    return shift, float(trust(head, which, evidence.sum()))
+        return Known(own - mean - getattr(head, f"{which}_offsets")[0], torch.ones_like(mean), trust, seconds)
+    variance = (share * (tokens - own) ** 2).sum(0) * len(tokens) / max(len(tokens) - 1, 1)
+    lively = scale(head, which, variance, float(len(tokens)))
+    return Known(own - mean, lively, trust * diversity(head, which, tokens), seconds)
 
 
 def learn(head: CamHead, clips: Sequence[dict[str, Trace]], neutral: bool = False) -> Baseline:
     """A person's baseline from the traces of their clips (ClipResult.traces)."""
-    shift, sure, seconds = {}, {}, {}
-    for name in MODALITIES:
-        traces = [traces[name] for traces in clips if name in traces]
-        shift[name], sure[name] = estimate(head, name, traces, neutral)
-        seconds[name] = float(sum(trace.seconds for trace in traces))
-    return Baseline(shift, sure, seconds, len(clips))
+    of = {name: estimate(head, name, [traces[name] for traces in clips if name in traces], neutral) for name in MODALITIES}
+    return Baseline(of, len(clips))

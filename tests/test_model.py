@@ -200,8 +200,11 @@ def test_moving_a_feature_map_moves_its_evidence(model):
 def known(trust: list[list[float]], width: int = 8, seed: int = 5) -> Personal:
     """A person whose face and voice are somewhat their own, known as far as `trust` [B,2] says."""
     generator = torch.Generator().manual_seed(seed)
-    shift = {name: torch.randn(len(trust), width, generator=generator) for name in ("face", "voice")}
-    return Personal(shift, torch.tensor(trust))
+    shift, scale = (
+        {name: draw(len(trust), width, generator=generator) for name in ("face", "voice")}
+        for draw in (torch.randn, torch.rand)
+    )
+    return Personal(shift, scale, torch.tensor(trust))
 
 
 def fused(model: AttentionCAM, given: dict, available=None, personal: Personal | None = None) -> Output:
@@ -218,13 +221,15 @@ def test_a_known_person_by_hand():
     with torch.no_grad():
         head.face.copy_(torch.tensor([[1.0, 0.0], [0.5, -1.0]]))
         head.face_personal.copy_(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
-    person = Personal({"face": torch.tensor([[2.0, -4.0], [2.0, -4.0]])}, torch.tensor([[0.5, 0.0], [0.0, 0.5]]))
+    shift, scale = torch.tensor([[2.0, -4.0]]).expand(2, -1), torch.tensor([[3.0, 1.0]]).expand(2, -1)
+    person = Personal({"face": shift}, {"face": scale}, torch.tensor([[0.5, 0.0], [0.0, 0.5]]))
     pooled = torch.tensor([[3.0, 1.0], [3.0, 1.0]])
-    # [3,1] - 0.5 * [2,-4] = [2,3]; votes [[1,1],[1,-1]]; a face that is not known at all is read as a stranger's
-    assert head.sums("face", pooled, person).tolist() == [[5, -1], [3, 0.5]]
-    # what is usual: -0.5 * 0.25 * votes of [2,-4] = -0.125 * [-2,6]
+    # ([3,1] - 0.5 * [2,-4]) * [2,1] = [4,3]; votes [[1,1],[1,-1]]; a face that is not known at all is a stranger's
+    assert head.sums("face", pooled, person).tolist() == [[7, 1], [3, 0.5]]
+    # what is usual: -0.25 * votes of 0.5 * [2,-4] * [2,1] = -0.25 * votes of [2,-2]
     usual = head.usual("face", person, torch.tensor([0.25, 0.25]))
-    assert usual.tolist() == [[0.25, -0.75], [0, 0]]
+    assert usual.tolist() == [[0, -1], [0, 0]]
+    assert head.votes("face", person).tolist() == [[[2, 1], [2, -1]], [[1, 0], [0.5, -1]]]
 
 
 @pytest.mark.parametrize("available", [None, (1, 1), (1, 0), (0, 1), (0, 0)])

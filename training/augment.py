@@ -7,44 +7,51 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def faces(crops: Tensor, generator: torch.Generator) -> Tensor:
+def faces(crops: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Crops [B,1,S,S] in 0..1 -> the same, seen by another camera: moved, lit, blurred, shrunk, partly covered.
 
     FER+ pictures are small web photos; the readings are of video. Blur and low resolution are the commonest differences.
+    `strength` in 0..1 scales how far and how often; mirroring stays.
     """
     batch, _, size, _ = crops.shape
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(shape or (batch,), generator=generator) * (high - low) + low
 
-    angle = uniform(-15, 15) * math.pi / 180
-    scale = uniform(0.82, 1.18)
-    stretch = uniform(0.92, 1.08)
+    def around(middle: float, reach: float) -> Tensor:
+        return middle + uniform(-reach, reach) * strength
+
+    def sometimes(share: float) -> Tensor:
+        return uniform(0, 1) < share * strength
+
+    angle = around(0, 15) * math.pi / 180
+    scale = around(1, 0.18)
+    stretch = around(1, 0.08)
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     matrix = torch.zeros(batch, 2, 3)
-    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 0, 2] = cos * flip * stretch, -sin, uniform(-0.12, 0.12)
-    matrix[:, 1, 0], matrix[:, 1, 1], matrix[:, 1, 2] = sin * flip, cos / stretch, uniform(-0.12, 0.12)
+    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 0, 2] = cos * flip * stretch, -sin, around(0, 0.12)
+    matrix[:, 1, 0], matrix[:, 1, 1], matrix[:, 1, 2] = sin * flip, cos / stretch, around(0, 0.12)
     grid = F.affine_grid(matrix, [batch, 1, size, size], align_corners=False)
     moved = F.grid_sample(crops, grid, padding_mode="border", align_corners=False)
 
-    gamma = torch.exp(uniform(-0.4, 0.4))[:, None, None, None]
-    contrast = uniform(0.6, 1.3)[:, None, None, None]
-    lit = (moved.clamp(1e-4, 1) ** gamma - 0.5) * contrast + 0.5 + uniform(-0.15, 0.15)[:, None, None, None]
+    gamma = torch.exp(around(0, 0.4))[:, None, None, None]
+    contrast = torch.exp(around(0, 0.4))[:, None, None, None]
+    lit = (moved.clamp(1e-4, 1) ** gamma - 0.5) * contrast + 0.5 + around(0, 0.15)[:, None, None, None]
 
-    blur = uniform(0, 1) < 0.25
+    blur = sometimes(0.25)
     if blur.any():
         lit[blur] = F.avg_pool2d(F.pad(lit[blur], (1, 1, 1, 1), mode="replicate"), 3, 1)
-    small = uniform(0, 1) < 0.2
+    small = sometimes(0.2)
     if small.any():
         side = int(uniform(16, 36, 1))
         shrunk = F.interpolate(lit[small], size=(side, side), mode="area")
         lit[small] = F.interpolate(shrunk, size=(size, size), mode="bilinear", align_corners=False)
-    noisy = (uniform(0, 1) < 0.3)[:, None, None, None]
+    noisy = sometimes(0.3)[:, None, None, None]
     noise = torch.randn(lit.shape, generator=generator) * uniform(0, 0.06)[:, None, None, None]
     lit = torch.where(noisy, lit + noise, lit)
 
-    covered = uniform(0, 1) < 0.4
+    covered = sometimes(0.4)
     width, height = uniform(4, size * 0.4), uniform(4, size * 0.4)
     left, top = uniform(0, 1) * (size - width), uniform(0, 1) * (size - height)
     xs = torch.arange(size)[None, :]

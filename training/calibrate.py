@@ -18,7 +18,7 @@ from avemo_core.calibration import Calibration, Condition
 from avemo_core.checkpoint import Checkpoint
 from avemo_core.labels import LABELS
 from avemo_core.model.attention_cam import AttentionCAM
-from avemo_core.model.heads.cam import MODALITIES, CamHead, Personal
+from avemo_core.model.heads.cam import MODALITIES, CamHead
 from avemo_core.types import ClipResult, FaceTrack, Sound, Trace
 
 from . import joint
@@ -27,7 +27,7 @@ from .corpora.manifest import Row
 
 WANTED = 0.75  # share right among the answered clips at the threshold, where coverage allows
 COVERAGE = 0.60  # at least this share of dev clips is answered
-KAPPAS = (4.0, 8.0, 16.0, 32.0, 64.0)
+KAPPAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 COST = 0.02  # UAR that a baseline of clips of one emotion may cost
 MOST_BONUS = 2.0
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
@@ -124,6 +124,7 @@ def fit(
     analyzer = reader(model, Calibration())
     console = Console(stderr=True)  # what goes to stdout is a report
     strangers = [read(analyzer, clip) for clip in progress_bar(clips, "dev clips", console=console)]
+    fit_spreads(model, clips, strangers, pictures)
     fit_kappa(model.head, clips, strangers)
     known: list[ClipResult] = [None] * len(clips)  # type: ignore[list-item]
     for own in by_person(clips).values():
@@ -140,19 +141,59 @@ def fit(
     return Calibration(**told["none"], personal=told["unlabelled"]), measured
 
 
+def _of(which: str, clips: Sequence[Clip], strangers: Sequence[ClipResult]) -> tuple[list[Clip], list[Trace]]:
+    """The clips with this modality, and what it says in each."""
+    there = [n for n, result in enumerate(strangers) if which in result.traces]
+    return [clips[n] for n in there], [strangers[n].traces[which] for n in there]
+
+
+def _moods(clips: Sequence[Clip], own: Sequence[int]) -> list[list[int]]:
+    """One person's places in `clips`, apart by emotion."""
+    return [[n for n in own if clips[n].truth == k] for k in sorted({clips[n].truth for n in own})]
+
+
+def fit_spreads(
+    model: AttentionCAM, clips: Sequence[Clip], strangers: Sequence[ClipResult], pictures: ferplus.Faces
+) -> None:
+    """Sets the head's usual spreads, in place: of a dev person's readings within an emotion, and over all of them.
+
+    Where no dev person is seen in clips, pictures stand in. Each is of another person: half of the spread within an
+    emotion is counted as the persons'.
+    """
+    spreads: torch.Tensor = model.head.spreads  # type: ignore[assignment]
+    for place, which in enumerate(MODALITIES):
+        own_clips, traces = _of(which, clips, strangers)
+        alike, mixed = [], []
+        for own in by_person(own_clips).values():
+            tokens = torch.from_numpy(np.stack([traces[n].token for n in own])).float()
+            places = ([own.index(n) for n in mood] for mood in _moods(own_clips, own))
+            moods = [baseline.spread(model.head, which, tokens[mood]) for mood in places if len(mood) > 1]
+            if len(moods) > 1:
+                mixed.append(baseline.spread(model.head, which, tokens))
+                alike.append(float(np.mean(moods)))
+        if not mixed and which == "face":
+            dev = pictures.take(np.isin(pictures.majority, LABELS) & (pictures.agreed >= 5))
+            told = [joint.face_tokens(model, dev.pixels[dev.majority == name][:100]) for name in np.unique(dev.majority)]
+            within = float(np.mean([baseline.spread(model.head, which, one) for one in told]))
+            alike, mixed = [within / 2], [baseline.spread(model.head, which, torch.cat(told)) - within / 2]
+        if mixed:
+            spreads[place] = torch.tensor([float(np.mean(alike)), float(np.mean(mixed))])
+
+
 def fit_kappa(head: CamHead, clips: Sequence[Clip], strangers: Sequence[ClipResult]) -> None:
     """Sets the head's kappa, by modality, in place: how many draws of a person it takes to believe in that person.
 
     Of KAPPAS the one of the best mean UAR over the corpora with every person's clips as their baseline, among those that
-    cost at most COST where a person's clips all carry one emotion; the largest where each costs more.
+    cost at most COST where a person's clips all carry one emotion; the largest where each costs more. Left as it is where
+    no dev person has the modality.
     """
     kappa: torch.Tensor = head.kappa  # type: ignore[assignment]
     for place, which in enumerate(MODALITIES):
-        there = [n for n, result in enumerate(strangers) if which in result.traces]
-        own_clips = [clips[n] for n in there]
-        traces = [strangers[n].traces[which] for n in there]
+        own_clips, traces = _of(which, clips, strangers)
+        if not traces:
+            continue
         people = list(by_person(own_clips).values())
-        moods = [[n for n in own if own_clips[n].truth == k] for own in people for k in {own_clips[n].truth for n in own}]
+        moods = [mood for own in people for mood in _moods(own_clips, own)]
         kappa[place] = torch.inf
         alone = personal_uar(head, which, own_clips, traces, people)
         best, gained = KAPPAS[-1], -1.0
@@ -171,10 +212,9 @@ def personal_uar(
     """Mean UAR over the corpora of one modality, each of `people` (places in `clips`) read against all of their clips."""
     said = np.zeros(len(clips), int)
     for own in people:
-        shift, trust = baseline.estimate(head, which, [traces[n] for n in own])
+        person = baseline.learn(head, [{which: traces[n]} for n in own]).personal(len(own), head.bias.device)
         tokens = torch.from_numpy(np.stack([traces[n].token for n in own])).float()
-        personal = Personal({which: shift.expand(len(own), -1)}, torch.full((len(own), len(MODALITIES)), trust))
-        said[own] = (head.bias + head.sums(which, tokens, personal)).argmax(1).numpy()
+        said[own] = (head.bias + head.sums(which, tokens, person)).argmax(1).numpy()
     truth, corpora = np.array([clip.truth for clip in clips]), np.array([clip.row.corpus for clip in clips])
     by_corpus = [balanced_accuracy_score(truth[corpora == c], said[corpora == c]) for c in np.unique(corpora)]
     return float(np.mean(by_corpus)) if by_corpus else 0.0

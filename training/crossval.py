@@ -26,12 +26,11 @@ from avemo_core.baseline import Baseline
 from avemo_core.calibration import CONDITIONS
 from avemo_core.labels import LABELS
 
-from . import calibrate, child, metrics, progress, protocol
+from . import calibrate, child, enrolment, metrics, progress, protocol
 from .calibrate import Clip
 from .recipe import DEFAULT, EIGHT, Corpora, learn
 
 KINDS = ("none", "neutral", "enrolled", "unlabelled", "one emotion", "child")
-NEUTRAL_CLIPS = 3
 
 
 def folds_of(corpora: Corpora, corpus: str, how: str) -> dict[str, set[str]]:
@@ -63,30 +62,21 @@ def parts_of(corpora: Corpora, corpus: str, test: set[str], how: str) -> tuple[s
 
 
 def enrolments(analyzer: Analyzer, clips: Sequence[Clip], strangers, kind: str) -> list[tuple[Baseline, list[int]]]:
-    """Baselines and the clips to score by each, under one protocol. Labels are used by `neutral` and `one emotion` only.
+    """Baselines and the clips to score by each, as enrolment.draw has it.
 
-    neutral: three neutral clips of the person, never scored. enrolled: half of the person's clips, the others are scored.
-    unlabelled: all of the person's clips, scored too (transductive). one emotion: the same, as if the person had only the
-    clips of one emotion, so that nothing but the emotion is usual for them.
+    `one emotion` is the same as `unlabelled`, as if the person had only the clips of one emotion, so that nothing but the
+    emotion is usual for them. Clips without face and speech neither enrol nor are scored.
     """
+    usable = [n for n in range(len(clips)) if strangers[n].traces]
     out = []
-    generator = np.random.default_rng(0)
-    for own in calibrate.by_person(clips).values():
-        own = [n for n in own if strangers[n].traces]
-        mixed = [int(n) for n in generator.permutation(own)]
-        if kind == "neutral":
-            known = [n for n in mixed if clips[n].row.label == "neutral" and clips[n].row.corpus_label != "calm"]
-            parts = [(known[:NEUTRAL_CLIPS], [n for n in own if n not in known[:NEUTRAL_CLIPS]])]
-        elif kind == "enrolled":
-            parts = [(mixed[::2], mixed[1::2])]
-        elif kind == "unlabelled":
-            parts = [(own, own)]
-        else:
-            alike = [[n for n in own if clips[n].truth == k] for k in sorted({clips[n].truth for n in own})]
+    for person in enrolment.draw([clips[n].row for n in usable], "unlabelled" if kind == "one emotion" else kind):
+        learned, scored = ([usable[n] for n in part] for part in (person.learned, person.scored))
+        parts = [(learned, scored)]
+        if kind == "one emotion":
+            alike = [[n for n in scored if clips[n].truth == k] for k in sorted({clips[n].truth for n in scored})]
             parts = [(same, same) for same in alike]
-        for learned, scored in parts:
-            if learned and scored:
-                out.append((analyzer.learn([strangers[n] for n in learned], kind == "neutral"), scored))
+        if not person.lacks:
+            out += [(analyzer.learn([strangers[n] for n in one], kind == "neutral"), rest) for one, rest in parts if rest]
     return out
 
 

@@ -10,8 +10,7 @@ seven are counted and left out. That nobody stands in the training and here is t
 import argparse
 import json
 import sys
-import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,19 +26,11 @@ from avemo_core.labels import LABELS, index
 from avemo_core.types import AvemoError, ClipResult, MediaError
 from avemo_core.verdict import condition_of
 
-from . import joint, metrics
+from . import enrolment, joint, metrics
 from .corpora import ferplus, manifest
 from .corpora.manifest import Row
 
 GROUPS = ("sex", "sex_by_appearance", "age_group", "language")
-NEUTRAL_CLIPS = 3  # of each person, for the baseline of neutral clips
-SEED = 0  # of the draws of clips to learn a person from
-PROTOCOLS = {
-    "none": "each clip by itself",
-    "neutral": f"learned from {NEUTRAL_CLIPS} neutral clips of each person, which are never scored",
-    "enrolled": "learned from a random half of each person's clips without their labels; the other half is scored",
-    "unlabelled": "transductive: learned from all clips of each person without their labels, and these are scored",
-}
 
 
 def say(line: str) -> None:
@@ -61,34 +52,18 @@ class Plan:
 
 
 def plan(rows: list[Row], baseline: str) -> Plan:
-    """Which clips a person's baseline is learned from, and which are scored, by PROTOCOLS.
-
-    Labels serve in `neutral` only; calm, though scored as neutral, teaches nothing there. A person's draw depends on the
-    seed and on that person's clips alone.
-    """
-    found, people = Plan([]), defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.path):
-        people[row.speaker].append(row)
-    for speaker, clips in people.items():
-        generator = np.random.default_rng([SEED, zlib.crc32(speaker.encode())])
-        drawn = [clips[n] for n in generator.permutation(len(clips))]
-        if baseline == "neutral":
-            drawn = [row for row in drawn if row.corpus_label.lower() == "neutral"][:NEUTRAL_CLIPS]
-            enough, why = len(drawn) == NEUTRAL_CLIPS, f"person without {NEUTRAL_CLIPS} neutral clips"
-        elif baseline == "enrolled":
-            drawn = drawn[: len(drawn) // 2]
-            enough, why = len(drawn) > 0, "person with one clip"
-        else:
-            drawn, enough, why = (drawn if baseline == "unlabelled" else []), True, ""
-        if not enough:
+    """Which clips a person's baseline is learned from and which are scored, by enrolment.draw; the rest is counted."""
+    found = Plan([])
+    for person in enrolment.draw(rows, baseline):
+        if person.lacks:
             found.people_left_out += 1
-            found.left_out[why] += len(clips)
+            found.left_out[person.lacks] += len(person.learned) + len(person.scored)
             continue
-        if drawn:
-            found.learned[speaker] = drawn
-        kept = clips if baseline == "unlabelled" else [row for row in clips if row not in drawn]
-        found.left_out["learned from, never scored"] += len(clips) - len(kept)
-        for row in kept:
+        if person.learned:
+            found.learned[person.speaker] = [rows[n] for n in person.learned]
+        if baseline != "unlabelled":
+            found.left_out["learned from, never scored"] += len(person.learned)
+        for row in (rows[n] for n in person.scored):
             if row.label is None:
                 found.left_out[f"label {row.corpus_label}" if row.corpus_label else "no label"] += 1
             else:
@@ -242,7 +217,12 @@ def evaluate(
         others = sorted(path.name for path in table.parent.glob("manifest*.csv") if path != table)
         if others:
             say(f"{table.name} is read, {', '.join(others)} is not; name that file as --root to read it instead.")
-        head |= {"manifest": table.name, "modality": modality, "baseline": baseline, "protocol": PROTOCOLS[baseline]}
+        head |= {
+            "manifest": table.name,
+            "modality": modality,
+            "baseline": baseline,
+            "protocol": enrolment.PROTOCOLS[baseline],
+        }
         return head | clips(analyzer, rows, modality, baseline)
     if not root.is_dir():
         raise FileNotFoundError(f"No folder {root}; give one with a manifest.csv or .parquet files as --root.")
@@ -252,7 +232,7 @@ def evaluate(
         raise AvemoError(f"The .parquet files in {root} hold faces and no voice; leave --modality out or choose face.")
     if baseline != "none":
         raise AvemoError(f"The .parquet files in {root} do not say who is in a picture; --baseline needs people.")
-    head |= {"modality": "face", "baseline": baseline, "protocol": PROTOCOLS[baseline], "strict": strict}
+    head |= {"modality": "face", "baseline": baseline, "protocol": enrolment.PROTOCOLS[baseline], "strict": strict}
     return head | pictures(analyzer, root, split, strict)
 
 
@@ -276,7 +256,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, required=True, help="folder with manifest.csv or .parquet files, or a manifest")
     parser.add_argument("--split", help="only rows of this fold, or of this FER+ usage; all rows where not given")
     parser.add_argument("--modality", choices=("face", "voice", "both"), default="both")
-    parser.add_argument("--baseline", choices=tuple(PROTOCOLS), default="none", help="what each person is learned from")
+    parser.add_argument(
+        "--baseline", choices=tuple(enrolment.PROTOCOLS), default="none", help="what each person is learned from"
+    )
     parser.add_argument("--strict", action="store_true", help="leave out pictures whose pixels stand in the training too")
     parser.add_argument("--json", action="store_true", help="the whole report; otherwise one line")
     args = parser.parse_args(argv)

@@ -32,17 +32,17 @@ FRAMES = 20
 @dataclass(frozen=True)
 class Settings:
     steps: int = 450
-    people: int = 8  # a batch: half of them seen and heard, half heard beside pictures of anybody
-    takes: int = 8  # of each
+    people: int = 5  # a batch: three of them seen and heard, two heard beside pictures of anybody
+    takes: int = 12  # of each
     rate: float = 3e-4
     voice_rate: float = 1e-4  # of the voice branch, which comes trained
     head_rate: float = 2e-4  # the head starts from what the branches already learned
+    personal_rate: float = 1e-3  # its weights for a known face start from nothing
     weight_decay: float = 0.05
     drop: float = 0.25  # of either modality: each alone stays first-class
     alone: float = 0.3  # weight of each modality's own loss
     stills: float = 0.5  # weight of single pictures as often as they occur, so that a face alone stays what it was
     personal: float = 0.5  # weight of the reading against the person's own mean
-    one_mood: float = 0.2  # share of people whose takes in a batch all carry one emotion
     smoothing: float = 0.05
     mixup: float = 0.0
     decay: float = 0.99
@@ -128,9 +128,7 @@ class Pairs:
             self.takes[row.speaker, int(label)].append(n)
 
         def episodes(chosen: np.ndarray) -> voice.Episodes:
-            return voice.Episodes(
-                [voices.rows[i] for i in chosen], voices.labels[chosen], settings.takes, settings.one_mood, self.generator
-            )
+            return voice.Episodes([voices.rows[i] for i in chosen], voices.labels[chosen], settings.takes, self.generator)
 
         self.heard_people = episodes(np.arange(len(voices.rows)))
         self.seen_people = episodes(self.seen) if len(self.seen) else None
@@ -209,10 +207,9 @@ def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, 
         share = share / share.sum(2, keepdim=True).clamp(min=1e-6)
         person = voice.personal_of(head, which, pooled, share)
         known_of[which] = replace(person, trust=person.trust * there[:, None])  # nothing enrolled is trust 0 already
-        if bool(there.any()):
-            voice.learn_usual(head, which, pooled[there > 0].detach(), wanted[there > 0])
+        voice.learn_usual(head, which, pooled.detach(), wanted, there, settings.people)
     if not bool(one_person.any()):  # no person is both seen and heard: people at large are those of the pictures
-        voice.learn_usual(head, "face", out.face_token[available[:, 0] > 0].detach(), wanted[available[:, 0] > 0])
+        voice.learn_usual(head, "face", out.face_token.detach(), wanted, available[:, 0])
 
     def entropy(logits: Tensor, counted: Tensor) -> Tensor:
         each = F.cross_entropy(logits, wanted, reduction="none")
@@ -253,7 +250,8 @@ def train(
     optimizer = torch.optim.AdamW(
         [
             {"params": rest, "lr": settings.rate},
-            {"params": of("head"), "lr": settings.head_rate},
+            {"params": of("head.face_personal", "head.voice_personal"), "lr": settings.personal_rate},
+            {"params": [*of("head.balance", "head.bias"), model.head.face, model.head.voice], "lr": settings.head_rate},
             {"params": of("voice_branch"), "lr": settings.voice_rate},
         ],
         weight_decay=settings.weight_decay,

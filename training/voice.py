@@ -1,13 +1,13 @@
 """Second stage: the voice branch and its head on acted speech of several languages, voice alone.
 
-A batch holds a few people with several takes each. Every take is read twice: as a stranger's, and against the mean of
-some of the person's other takes, so that the personal baseline is learned with the features and not put on afterwards.
+A batch holds a few people with several takes each. Every take is read twice: as a stranger's, and against the mean and
+spread of the person's other takes, so that the personal baseline is learned with the features and not put on afterwards.
 """
 
 import copy
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from avemo_core import baseline, timeline
 from avemo_core.model.attention_cam import AttentionCAM, Output
 from avemo_core.model.branches.mel_cnn import RANGE, STRIDE, shrink_mask
-from avemo_core.model.heads.cam import CamHead, Personal
+from avemo_core.model.heads.cam import MODALITIES, CamHead, Personal
 from avemo_core.types import MELS, SOUND_HOP_S, Sound, Trace
 
 from . import augment, progress
@@ -31,13 +31,12 @@ STEPS = timeline.SOUND_STEPS
 @dataclass(frozen=True)
 class Settings:
     epochs: int = 40
-    people: int = 8  # a batch
-    takes: int = 4  # of each
+    people: int = 5  # a batch
+    takes: int = 8  # of each
     rate: float = 2e-3
     weight_decay: float = 0.05
     mixup: float = 0.1
     smoothing: float = 0.05
-    one_mood: float = 0.2  # share of people whose takes in a batch all carry one emotion
     personal: float = 0.5  # weight of the reading against the person's own mean
     decay: float = 0.998
     seed: int = 1
@@ -74,8 +73,8 @@ def draw(sound: Sound, generator: torch.Generator) -> np.ndarray:
 class Episodes:
     """Draws people, and takes of each: corpora by the root of their size, a person's emotions alike."""
 
-    def __init__(self, rows: list[Row], labels: np.ndarray, takes: int, one_mood: float, generator: torch.Generator):
-        self.takes, self.one_mood, self.generator = takes, one_mood, generator
+    def __init__(self, rows: list[Row], labels: np.ndarray, takes: int, generator: torch.Generator):
+        self.takes, self.generator = takes, generator
         by_person: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for n, (row, label) in enumerate(zip(rows, labels, strict=True)):
             by_person[row.corpus, row.speaker][int(label)].append(n)
@@ -93,33 +92,50 @@ class Episodes:
     def person(self) -> list[int]:
         """`takes` row numbers of one person."""
         moods = self.people[int(torch.multinomial(self.weights, 1, generator=self.generator))]
-        if float(torch.rand(1, generator=self.generator)) < self.one_mood:
-            moods = [moods[self.below(len(moods))]]
         return [mood[self.below(len(mood))] for mood in (moods[self.below(len(moods))] for _ in range(self.takes))]
 
 
 def others(groups: int, takes: int, generator: torch.Generator) -> Tensor:
-    """Weights [G,T,T]: row t averages some of the group's other takes, one to all of them, never itself."""
+    """Weights [G,T,T]: row t averages half or more of the group's other takes, never itself."""
     order = torch.rand(groups, takes, takes, generator=generator)
     order.diagonal(dim1=1, dim2=2).fill_(2.0)
-    many = torch.randint(1, takes, (groups, takes, 1), generator=generator)
+    many = torch.randint(max(1, takes // 2), takes, (groups, takes, 1), generator=generator)
     chosen = (order.argsort(2).argsort(2) < many).float()
     return chosen / many
 
 
 def personal_of(head: CamHead, which: str, tokens: Tensor, weights: Tensor) -> Personal:
-    """tokens [G*T,D] -> each take against the mean of its person's others under `weights` [G,T,T]."""
+    """tokens [G*T,D] -> each take against its person's others under `weights` [G,T,T]: rows add to one, or are empty."""
     groups, takes, _ = weights.shape
-    left = baseline.residuals(head, which, tokens, baseline.likely(head, which, tokens).detach()).view(groups, takes, -1)
-    shift = (weights @ left).flatten(0, 1)
+    own = tokens.view(groups, takes, -1)
     many = (weights > 0).sum(2).flatten().float()
-    return Personal({which: shift}, baseline.trust(head, which, many)[:, None].expand(-1, 2))
+    mean = weights @ own
+    variance = (weights @ own**2 - mean**2).clamp(min=0).flatten(0, 1) * (many / (many - 1).clamp(min=1))[:, None]
+    shift = mean.flatten(0, 1) - getattr(head, f"{which}_mean")
+    scale = baseline.scale(head, which, variance.detach(), many[:, None].clamp(min=1))
+    return Personal({which: shift}, {which: scale}, (many > 0).float()[:, None].expand(-1, 2))
 
 
 @torch.no_grad()
-def learn_usual(head: CamHead, which: str, tokens: Tensor, wanted: Tensor, momentum: float = 0.02) -> None:
-    """Moves the head's idea of people at large, and of what each emotion adds, towards this batch, in place."""
-    mean, offsets = getattr(head, f"{which}_mean"), getattr(head, f"{which}_offsets")
+def learn_usual(
+    head: CamHead, which: str, tokens: Tensor, wanted: Tensor, there: Tensor, people: int = 0, momentum: float = 0.02
+) -> None:
+    """Moves the head's idea of people at large, and of what each emotion adds, towards this batch, in place.
+
+    Args:
+        tokens, wanted: [B,D] and [B,K], of which only rows with `there` [B] count.
+        people: the batch holds so many people in a row, whose own spread counts; 0 where its rows are nobody's.
+    """
+    mean, offsets, spread = (getattr(head, f"{which}_{name}") for name in ("mean", "offsets", "spread"))
+    if people and bool(there.any()):
+        own, counts = tokens.view(people, -1, tokens.shape[1]), there.float().view(people, -1, 1)
+        many = counts.sum(1, keepdim=True)
+        middle = (own * counts).sum(1, keepdim=True) / many.clamp(min=1)
+        variance = ((own - middle) ** 2 * counts).sum((0, 1)) / (many - 1).clamp(min=0).sum().clamp(min=1)
+        spread.copy_(variance.sqrt() if not bool(spread.any()) else spread.lerp(variance.sqrt(), momentum))
+    tokens, wanted = tokens[there > 0], wanted[there > 0]
+    if not len(tokens):
+        return
     mean.lerp_(tokens.mean(0), momentum)
     mass = wanted.sum(0)[:, None]
     by_label = (wanted.T @ (tokens - mean)) / mass.clamp(min=1e-6)
@@ -150,8 +166,8 @@ def dev_scores(model: AttentionCAM, sounds: list[Sound], rows: list[Row], labels
     for speaker in np.unique(speakers):
         own = np.flatnonzero(speakers == speaker)
         traces = [Trace(tokens[i].numpy(), sounds[i].voiced.sum() * SOUND_HOP_S) for i in own]
-        shift, trust = baseline.estimate(head, "voice", traces)
-        personal = Personal({"voice": shift.expand(len(own), -1)}, torch.full((len(own), 2), trust))
+        person = baseline.Baseline({name: baseline.estimate(head, "voice", traces) for name in MODALITIES}, len(own))
+        personal = replace(person.personal(len(own), tokens.device), trust=torch.ones(len(own), 2))
         known[own] = head.sums("voice", tokens[own], personal).add(head.bias).argmax(1).numpy()
     said["+"] = known
     corpora, out = np.array([row.corpus for row in rows]), {}
@@ -225,7 +241,7 @@ def train(
     dev_rows, dev_sounds = [rows[i] for i in held], [sounds[i] for i in held]
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    episodes = Episodes([rows[i] for i in chosen], labels[chosen], settings.takes, settings.one_mood, generator)
+    episodes = Episodes([rows[i] for i in chosen], labels[chosen], settings.takes, generator)
     classes = len(model.head.bias)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(model)
@@ -256,7 +272,7 @@ def train(
             nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
-            learn_usual(model.head, "voice", tokens, wanted)
+            learn_usual(model.head, "voice", tokens, wanted, torch.ones(len(tokens)), settings.people)
             progress.moving_average(
                 average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
             )

@@ -125,9 +125,8 @@ class AttentionCAM(nn.Module):
             return Output(logits, bias + face_sum, bias + voice_sum, pooled_face, pooled_voice)
         face_maps = faces + face_add[..., None, None]
         voice_maps = voice + voice_add.transpose(1, 2)[:, :, None, :]
-        face_trust = voice_trust = usual = None
+        usual = None
         if personal is not None:
-            face_trust, voice_trust = personal.trust[:, 0], personal.trust[:, 1]
             usual = torch.stack([self.head.usual(name, personal, weights[:, n]) for n, name in enumerate(MODALITIES)]).sum(0)
         return Output(
             logits,
@@ -135,8 +134,8 @@ class AttentionCAM(nn.Module):
             bias + voice_sum,
             pooled_face,
             pooled_voice,
-            self.head.evidence(face_maps, face_attention, weights[:, 0], "face", face_trust),
-            self.head.evidence(voice_maps, voice_attention, weights[:, 1], "voice", voice_trust),
+            self.head.evidence(face_maps, face_attention, weights[:, 0], "face", personal),
+            self.head.evidence(voice_maps, voice_attention, weights[:, 1], "voice", personal),
             face_attention,
             voice_attention,
             face_to_voice,
