@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import table
 from .types import WINDOW_HOP_S, AvemoError, ClipResult
-from .verdict import verb
+from .verdict import hardly_known, verb
 
 if TYPE_CHECKING:
     from .analyzer import Analyzer
@@ -91,6 +91,8 @@ def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> tuple["
     found = analyzer.learn(read, neutral)
     told = found.summary()
     ERRORS.print(f"Baseline from {told['clips']} clips: {told['face_s']} s of face, {told['voice_s']} s of speech.")
+    if hardly_known(told):
+        ERRORS.print(f"{hardly_known(told)} Give clips of other moods, or --neutral if they are neutral.", soft_wrap=True)
     return found, len(files) - len(read)
 
 

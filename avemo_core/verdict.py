@@ -1,5 +1,7 @@
 """From the three readings to one verdict: what is expressed, how sure, or why there is no answer."""
 
+from typing import Any
+
 import numpy as np
 
 from .calibration import Calibration
@@ -7,6 +9,7 @@ from .labels import LABELS
 from .types import Reading, Verdict
 
 CLOSE = 0.10  # two labels nearer than this in probability are called close
+TRIFLE = 0.10  # trust in a personal baseline under which it hardly counts
 
 
 def shares(prior: np.ndarray, face: Reading, voice: Reading, both: Reading) -> dict[str, float]:
@@ -79,6 +82,15 @@ def verb(label: str, face: bool, voice: bool) -> str:
     if label != "neutral":
         return "expresses"
     return "looks" if face else "sounds"
+
+
+def hardly_known(baseline: dict[str, Any]) -> str:
+    """A sentence where a personal baseline, by its summary, changes a reading by a trifle only; else nothing."""
+    if max(baseline["face_trust"], baseline["voice_trust"]) >= TRIFLE:
+        return ""
+    if baseline["clips"] == 1:
+        return "One clip hardly tells the person from the emotion."
+    return "These clips differ too little to tell the person from the emotion."
 
 
 def _third(face: Reading, voice: Reading, both: Reading) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from avemo_core.calibration import Calibration, Condition
 from avemo_core.labels import LABELS
 from avemo_core.types import Reading
-from avemo_core.verdict import conflict, nothing_read, shares, verdict
+from avemo_core.verdict import conflict, hardly_known, nothing_read, shares, verdict
 
 CALIBRATION = Calibration(Condition(threshold=0.5), Condition(threshold=0.6), Condition(threshold=0.55))
 PRIOR = np.full(7, 1 / 7)
@@ -108,3 +108,16 @@ def test_a_label_that_neither_face_nor_voice_has_is_no_answer():
     found = decided({"surprise": 0.84}, {"happiness": 0.76}, {"anger": 0.68})
     assert found.abstained and found.reason == "face and voice disagree"
     assert not decided({"surprise": 0.84}, {"anger": 0.76}, {"anger": 0.68}).abstained
+
+
+@pytest.mark.parametrize(
+    ("clips", "face", "voice", "said"),
+    [
+        (3, 0.0, 0.05, "These clips differ too little to tell the person from the emotion."),
+        (1, 0.0, 0.0, "One clip hardly tells the person from the emotion."),
+        (3, 0.0, 0.4, ""),
+        (1, 0.6, 0.0, ""),
+    ],
+)
+def test_a_baseline_that_hardly_counts_is_said(clips, face, voice, said):
+    assert hardly_known({"clips": clips, "face_trust": face, "voice_trust": voice}) == said

@@ -26,7 +26,7 @@ from avemo_core.baseline import Baseline
 from avemo_core.calibration import CONDITIONS
 from avemo_core.labels import LABELS
 
-from . import calibrate, child, enrolment, metrics, progress, protocol
+from . import calibrate, child, enrolment, evaluate, metrics, progress, protocol
 from .calibrate import Clip
 from .recipe import DEFAULT, EIGHT, Corpora, learn
 
@@ -98,6 +98,7 @@ def predictions(analyzer: Analyzer, clips: Sequence[Clip], names: Sequence[str],
                     "file": f"{clip.row.path.name}",
                     "speaker": clip.row.speaker,
                     "truth": names[clip.truth],
+                    **{name: clip.row.extra[name].lower() for name in evaluate.GROUPS if clip.row.extra.get(name)},
                     "answered": bool(p.max() >= calibration.of(condition).threshold),
                 }
                 | {name: round(float(x), 5) for name, x in zip(names, p, strict=True)}
@@ -125,7 +126,7 @@ def summary(table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     plain = table[table.baseline == "none"].set_index(["condition", "file"])
     for (kind, condition), part in table.groupby(["baseline", "condition"], sort=False):
-        out.setdefault(kind, {})[condition] = _report(part, names)
+        out.setdefault(kind, {})[condition] = _report(part, names) | {"groups": _groups(part, names)}
         if kind != "none":
             same = plain.loc[condition].loc[part.file].reset_index()
             out[kind][condition]["none"] = _report(same, names)
@@ -143,6 +144,13 @@ def summary(table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _arrays(part: pd.DataFrame, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return part[list(names)].to_numpy(), np.array([names.index(t) for t in part.truth]), part.speaker.to_numpy()
+
+
+def _groups(part: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
+    """Scores by each value of the manifest's columns on sex, age group and language."""
+    probabilities, truth, speakers = _arrays(part, names)
+    values = {name: part[name].fillna("").to_numpy(str) for name in evaluate.GROUPS if name in part}
+    return metrics.by_group(values, truth, probabilities.argmax(1), speakers)
 
 
 def _gain(part: pd.DataFrame, over: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:

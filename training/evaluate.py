@@ -115,12 +115,13 @@ def clips(analyzer: Any, rows: list[Row], modality: str, baseline: str = "none")
         raise AvemoError(f"None of {len(rows)} clips could be scored ({_counts(left_out)}).")
     truth = np.array([index(row.label or "") for row in kept])
     speakers = np.array([row.speaker for row in kept])
+    columns = {name: np.array([row.extra.get(name, "").lower() for row in kept]) for name in GROUPS}
     reports, said = {}, {}
     for name, answers in read.items():
         probabilities, answered = (np.array(column) for column in zip(*answers, strict=True))
         said[name] = probabilities.argmax(1)
         reports[name] = metrics.report(probabilities, truth, speakers, answered)
-        reports[name]["groups"] = groups(kept, truth, said[name])
+        reports[name]["groups"] = metrics.by_group(columns, truth, said[name], speakers)
     out = {**reports[baseline], "read_as": dict(read_as), "left_out": left_out}
     if baseline == "none":
         return out
@@ -136,22 +137,6 @@ def _answer(analyzer: Any, result: ClipResult, modality: str) -> tuple[np.ndarra
     reading = getattr(result, modality)
     threshold = result.verdict.threshold if modality == "both" else analyzer.calibration.of(modality).threshold
     return reading.probabilities, bool(reading.probabilities.max() >= threshold)
-
-
-def groups(rows: list[Row], truth: np.ndarray, said: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Scores by each value of the columns in GROUPS that the manifest has."""
-    found: dict[str, dict[str, Any]] = {}
-    for column in GROUPS:
-        values = np.array([row.extra.get(column, "").lower() for row in rows])
-        for value in np.unique(values[values != ""]):
-            here = values == value
-            people = len({row.speaker for row, inside in zip(rows, here, strict=True) if inside})
-            found.setdefault(column, {})[str(value)] = {
-                "n": int(here.sum()),
-                "speakers": people,
-                **metrics.scores(truth[here], said[here]),
-            }
-    return found
 
 
 def _progress(items: Sequence[Any], what: str) -> Any:

@@ -168,3 +168,20 @@ def report(
         "aurc": aurc(confidence, right),
         "intervals": intervals(truth, said, speakers),
     }
+
+
+def by_group(
+    columns: dict[str, np.ndarray], truth: np.ndarray, said: np.ndarray, speakers: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Scores by each value of each column [n]; where a row has no value it counts in none."""
+    found: dict[str, dict[str, Any]] = {}
+    for column, values in columns.items():
+        for value in np.unique(values[values != ""]):
+            here = values == value
+            people = len(np.unique(speakers[here]))
+            found.setdefault(column, {})[str(value)] = {
+                "n": int(here.sum()),
+                "speakers": people,
+                **scores(truth[here], said[here]),
+            }
+    return found

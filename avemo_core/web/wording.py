@@ -6,7 +6,7 @@ import numpy as np
 
 from ..labels import LABELS, index
 from ..types import ClipResult
-from ..verdict import verb
+from ..verdict import hardly_known, verb
 
 CLEAR_GAP = 0.10  # two emotions closer than this at a moment: no clear reading there
 CLEAREST_SHARE = 0.6  # a span that covers more of the clip than this says nothing about when
@@ -128,7 +128,7 @@ def against(result: ClipResult) -> str | None:
     spans = [(known["face_s"], "face"), (known["voice_s"], "speech")]
     held = ", ".join(f"{seconds:.1f} s of {what}" for seconds, what in spans if seconds > 0)
     clips = "1 other clip" if known["clips"] == 1 else f"{known['clips']} other clips"
-    return f"Read against {clips} of this person ({held})."
+    return f"Read against {clips} of this person ({held}). {hardly_known(known)}".rstrip()
 
 
 def detail(result: ClipResult) -> list[Part]:

@@ -97,7 +97,10 @@ def test_a_summary_by_hand():
         none_voice={"p0": "n", "p1": "n", "q0": "n", "q1": "a"},  # one anger of two
         neutral_voice={"q1": "a", "p1": "a", "q0": "a"},  # without p0, which enrolled; in another order
     )
+    planted.loc[planted.file.isin(["p0", "q1"]), "sex"] = "female"  # of the others it is not known
     found = crossval.summary(planted, ("neutral", "anger"))
+    (women,) = found["none"]["voice"]["groups"]["sex"].values()
+    assert women["n"] == 2 and women["speakers"] == 2 and women["uar"] == 1
     alone = found["none"]["voice"]
     assert alone["n"] == 4 and alone["accuracy"] == 0.75 and alone["uar"] == pytest.approx((1 + 0.5) / 2)
     assert alone["coverage"] == 0.5 and alone["accuracy_answered"] == 0.5 and alone["speakers"] == 2
