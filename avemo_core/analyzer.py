@@ -49,6 +49,7 @@ class _Sums:
 
     logits: dict[str, list[np.ndarray]] = field(default_factory=lambda: {c: [] for c in CONDITIONS})
     tokens: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"face": [], "voice": []})  # each alone
+    together: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"face": [], "voice": []})  # each beside the other
     usual: np.ndarray | float = 0.0  # [K] what a personal baseline takes off the clip's logits
     face_evidence: np.ndarray | None = None
     voice_evidence: np.ndarray | None = None
@@ -235,12 +236,12 @@ class Analyzer:
             "face": 0.0 if track is None else float(track.present.sum()) * FACE_STEP_S,
             "voice": 0.0 if heard is None else float(heard.voiced.sum()) * SOUND_HOP_S,
         }
-        return {
-            one.condition: Trace(presence.normed(weights[one.condition]) @ np.concatenate(sums.tokens[one.condition]),
-                                 seconds[one.condition])
-            for one in (face, voice)
-            if one.available
-        }  # fmt: skip
+        found = {}
+        for name in (one.condition for one in (face, voice) if one.available):
+            share = presence.normed(weights[name])
+            both = share @ np.concatenate(sums.together[name]) if face.available and voice.available else None
+            found[name] = Trace(share @ np.concatenate(sums.tokens[name]), seconds[name], both)
+        return found
 
     # --- the model over windows --------------------------------------------------------------------------------------
 
@@ -300,14 +301,16 @@ class Analyzer:
             "voice": np.stack((np.zeros_like(available["voice"]), available["voice"]), 1),
             "both": np.stack((available["face"], available["voice"]), 1),
         }
-        personal = None if baseline is None else baseline.personal(len(starts), self.device)
         for condition, count in counts.items():
             whole = condition == "both"
+            beside = whole and track is not None and heard is not None
+            personal = None if baseline is None else baseline.personal(len(starts), self.device, beside)
             out = self.model.fuse(*inputs, available=self._tensor(count), maps=whole, personal=personal)
             sums.logits[condition].append(out.logits.float().cpu().numpy())
+            tokens = {"face": out.face_token, "voice": out.voice_token}
+            for name in tokens if whole else [condition]:
+                (sums.together if whole else sums.tokens)[name].append(tokens[name].float().cpu().numpy())
             if not whole:
-                token = out.face_token if condition == "face" else out.voice_token
-                sums.tokens[condition].append(token.float().cpu().numpy())
                 continue
             self._add_evidence(sums, out, track, heard, rows, windows, share)
             if out.usual is not None:
@@ -446,23 +449,30 @@ class Analyzer:
             shrink_mask(valid, STRIDE),
         )
 
-        personal = None if baseline is None else baseline.personal(1, self.device)
         calibration = self.calibration if baseline is None else self.calibration.with_baseline(baseline.known())
 
         def run(condition: str, face: bool, voice: bool) -> tuple[np.ndarray, Output]:
+            personal = None if baseline is None else baseline.personal(1, self.device, together=face and voice)
             out = self.model.fuse(*inputs, available=self._tensor(np.array([[face, voice]])), personal=personal)
             return calibration.of(condition).probabilities(out.logits.float().cpu().numpy()[0], windows=True), out
 
+        def array(token: torch.Tensor) -> np.ndarray:
+            return token[0].float().cpu().numpy()
+
         found: dict[str, np.ndarray | None] = dict.fromkeys(CONDITIONS)
-        traces = {}
+        traces, both = {}, None
+        if sees and speaks:
+            found["both"], both = run("both", True, True)
         if sees:
             found["face"], out = run("face", True, False)
-            traces["face"] = Trace(out.face_token[0].float().cpu().numpy(), len(face_times_s) * FACE_STEP_S)
+            seconds, beside = len(face_times_s) * FACE_STEP_S, array(both.face_token) if both else None
+            traces["face"] = Trace(array(out.face_token), seconds, beside)
         if speaks:
             found["voice"], out = run("voice", False, True)
-            spoken_s = float(heard.voiced.sum()) * SOUND_HOP_S  # type: ignore[union-attr]
-            traces["voice"] = Trace(out.voice_token[0].float().cpu().numpy(), spoken_s)
-        found["both"] = run("both", True, True)[0] if sees and speaks else found["face" if sees else "voice"]
+            seconds, beside = float(heard.voiced.sum()) * SOUND_HOP_S, array(both.voice_token) if both else None  # type: ignore[union-attr]
+            traces["voice"] = Trace(array(out.voice_token), seconds, beside)
+        if both is None:
+            found["both"] = found["face" if sees else "voice"]
         return found, traces
 
 

@@ -37,14 +37,16 @@ class Known:
 class Baseline:
     """What is known of one person, by modality. Numbers of a model, no picture and no sound."""
 
-    of: dict[str, Known]
+    of: dict[str, Known]  # of each modality alone
+    together: dict[str, Known]  # of each beside the other
     clips: int
 
-    def personal(self, windows: int, device: torch.device) -> Personal:
-        """The same person in every one of `windows` windows, as the model takes it."""
-        trust = torch.tensor([[self.of[name].trust for name in MODALITIES]], dtype=torch.float32, device=device)
-        shift = {name: self.of[name].shift.to(device).expand(windows, -1) for name in MODALITIES}
-        scale = {name: self.of[name].scale.to(device).expand(windows, -1) for name in MODALITIES}
+    def personal(self, windows: int, device: torch.device, together: bool = False) -> Personal:
+        """The same person in every one of `windows` windows; `together` where both modalities count."""
+        known = self.together if together else self.of
+        trust = torch.tensor([[known[name].trust for name in MODALITIES]], dtype=torch.float32, device=device)
+        shift = {name: known[name].shift.to(device).expand(windows, -1) for name in MODALITIES}
+        scale = {name: known[name].scale.to(device).expand(windows, -1) for name in MODALITIES}
         return Personal(shift, scale, trust.expand(windows, -1))
 
     def known(self) -> list[str]:
@@ -82,12 +84,13 @@ def diversity(head: CamHead, which: str, tokens: Tensor) -> float:
 
 
 @torch.no_grad()
-def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool = False) -> Known:
+def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool = False, together: bool = False) -> Known:
     """What is known of a person in one modality.
 
     Args:
         traces: of the person's clips; two seconds count as one draw.
         neutral: the clips are known to be neutral; otherwise they count by how much they differ.
+        together: of the modality beside the other one, where clips have both.
     """
     mean: Tensor = getattr(head, f"{which}_mean")
     seconds = float(sum(one.seconds for one in traces))
@@ -97,7 +100,8 @@ def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool =
     n = float(draws.sum())
     if n <= 0:
         return Known(torch.zeros_like(mean), torch.ones_like(mean), 0.0, 0.0)
-    tokens = torch.stack([torch.as_tensor(one.token, dtype=mean.dtype, device=mean.device) for one in traces])
+    chosen = [one.together if together and one.together is not None else one.token for one in traces]
+    tokens = torch.stack([torch.as_tensor(one, dtype=mean.dtype, device=mean.device) for one in chosen])
     share = (draws / n)[:, None]
     own = (share * tokens).sum(0)
     trust = n / (n + float(head.kappa[MODALITIES.index(which)]))  # type: ignore[index]
@@ -110,5 +114,8 @@ def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool =
 
 def learn(head: CamHead, clips: Sequence[dict[str, Trace]], neutral: bool = False) -> Baseline:
     """A person's baseline from the traces of their clips (ClipResult.traces)."""
-    of = {name: estimate(head, name, [traces[name] for traces in clips if name in traces], neutral) for name in MODALITIES}
-    return Baseline(of, len(clips))
+    own = {name: [traces[name] for traces in clips if name in traces] for name in MODALITIES}
+    alone, together = (
+        {name: estimate(head, name, traces, neutral, beside) for name, traces in own.items()} for beside in (False, True)
+    )
+    return Baseline(alone, together, len(clips))

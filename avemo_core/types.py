@@ -151,6 +151,7 @@ class Trace:
 
     token: np.ndarray  # [D]
     seconds: float
+    together: np.ndarray | None = None  # [D] the same beside the other modality, which adds to it; None where that lacks
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ class Settings:
     drop: float = 0.25  # of either modality: each alone stays first-class
     alone: float = 0.3  # weight of each modality's own loss
     stills: float = 0.5  # weight of single pictures as often as they occur, so that a face alone stays what it was
-    personal: float = 0.5  # weight of the reading against the person's own mean
+    personal: float = 0.5  # weight of the reading against what is usual for the person
+    neutral: float = 0.3  # share of people who are known from their neutral takes
     smoothing: float = 0.05
     mixup: float = 0.0
     decay: float = 0.99
@@ -192,20 +193,26 @@ def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, 
     clock = (torch.arange(FRAMES) * FACE_STEP_S).expand(len(tokens), -1)
     columns = shrink_mask(mask, STRIDE)
     heard_at = (torch.arange(columns.shape[1]) * (STRIDE * SOUND_HOP_S)).expand(len(tokens), -1)
-    draw = torch.rand(len(tokens), generator=generator)
+    # people as a whole lose a modality: a token alone and one beside the other modality are no measure of each other
+    draw = torch.rand(settings.people, generator=generator).repeat_interleave(settings.takes)
     available = torch.stack((draw >= settings.drop, draw < 1 - settings.drop), 1).float()
     available[:, 0] *= present.any(1)
     out = model.fuse(tokens[..., None, None], clock, present, spoken, heard_at, columns, available)
     head, known_of = model.head, {}
     weights = head.modality_weights(available)
     enrolled = voice.others(settings.people, settings.takes, generator)
+    neutral = (wanted.argmax(1) == 0).view(settings.people, 1, settings.takes)
+    by_neutral = torch.rand(settings.people, generator=generator) < settings.neutral
+    by_neutral &= neutral.sum((1, 2)) > 1  # where one is read, another is left to enrol
+    itself = torch.eye(settings.takes, dtype=torch.bool)
+    enrolled = torch.where(by_neutral[:, None, None], (neutral & ~itself).float(), enrolled)
     # a collage's faces are nobody's in particular
     shown = one_person * available[:, 0]
     for which, pooled, there in (("face", out.face_token, shown), ("voice", out.voice_token, available[:, 1])):
         there_too = there.view(settings.people, 1, settings.takes)
         share = enrolled * there_too
         share = share / share.sum(2, keepdim=True).clamp(min=1e-6)
-        person = voice.personal_of(head, which, pooled, share)
+        person = voice.personal_of(head, which, pooled, share, by_neutral)
         known_of[which] = replace(person, trust=person.trust * there[:, None])  # nothing enrolled is trust 0 already
         voice.learn_usual(head, which, pooled.detach(), wanted, there, settings.people)
     if not bool(one_person.any()):  # no person is both seen and heard: people at large are those of the pictures
