@@ -113,7 +113,7 @@ def train(
     parallel.shared_norms(model)
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
-    steps = len(pixels) // settings.batch
+    steps = max(1, len(pixels) // settings.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.15, final_div_factor=1e3
     )

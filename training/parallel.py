@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from avemo_core.analyzer import device_of
+from avemo_core.types import AvemoError
 
 PATIENCE = timedelta(days=1)  # the others wait while the first makes features; torchrun ends them where one fails
 
@@ -32,16 +33,19 @@ def size() -> int:
 def joined(device: str) -> Iterator[torch.device]:
     """The device to train on; with torchrun, among its processes, each with a CUDA device of its own where there are.
 
-    AvemoError where the device is not here.
+    AvemoError where the device is not here, or the processes are more than the devices.
     """
     found, local = device_of(device), os.environ.get("LOCAL_RANK")
     if local is None:
         yield found
         return
-    if found.type == "cuda":
-        found = device_of(f"cuda:{local}")
-        torch.cuda.set_device(found)
     cuda = found.type == "cuda"
+    if cuda:
+        many, there = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if many > there:
+            raise AvemoError(f"{many} processes were started for {there} CUDA devices; give --nproc-per-node {there}.")
+        found = torch.device("cuda", int(local))
+        torch.cuda.set_device(found)
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE, device_id=found if cuda else None)
     yield found
     dist.destroy_process_group()  # not after an error: it would wait for the others
