@@ -84,7 +84,7 @@ class _Gathered(torch.autograd.Function):
         return whole.to(part.dtype)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):  # type: ignore[override]
+    def backward(ctx, gradient: Tensor):
         # every process has the whole loss, but only its own rows' way back: times size, the mean over processes is right
         return gradient[ctx.own] * size(), None, None
 
@@ -113,7 +113,7 @@ class _Summed(torch.autograd.Function):
         return whole
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx, gradient: Tensor) -> Tensor:
         whole = gradient.clone()
         dist.all_reduce(whole)
         return whole
