@@ -64,7 +64,7 @@ class Analyzer:
     """
 
     def __init__(self, checkpoint: str | Path | Checkpoint = "default", device: str = "auto"):
-        self.device = _device(device)
+        self.device = device_of(device)
         loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load(checkpoint)
         self.model = cast(AttentionCAM, loaded.model.to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
         self.model_id = loaded.model_id
@@ -481,7 +481,8 @@ def _noting(chunks: Generator[Any, None, tuple[str, ...]], notes: list[str]) -> 
     notes.extend((yield from chunks) or ())
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of that name, `auto` being CUDA where there is one. AvemoError where it is not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:

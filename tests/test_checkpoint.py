@@ -66,6 +66,13 @@ def test_the_id_names_the_system_and_follows_the_bytes(model, written, tmp_path)
     assert checkpoint.load(other).model_id != first
 
 
+def test_equal_checkpoints_are_equal_byte_for_byte(model, written, tmp_path):
+    again = tmp_path / "again.safetensors"
+    for _ in range(3):  # safetensors orders five texts in one of 120 ways
+        checkpoint.save(again, model, "attention_cam", FITTED, {"data": {"ravdess": 12}})
+        assert again.read_bytes() == written.read_bytes()
+
+
 def test_full_precision_is_exact(model, tmp_path):
     checkpoint.save(tmp_path / "full.safetensors", model, "attention_cam", FITTED, {}, half=False)
     back = checkpoint.load(tmp_path / "full.safetensors").model.state_dict()

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track as progress_bar
 
 from avemo_core import Analyzer
+from avemo_core.analyzer import device_of
 from avemo_core.baseline import Baseline
 from avemo_core.calibration import CONDITIONS
 from avemo_core.labels import LABELS
@@ -174,6 +175,7 @@ def crossval(
     seed: int = 1,
     only: Sequence[str] | None = None,
     say=print,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """Every fold trained and scored, or those named in `only`; folds that are there already are not done again."""
     corpora = Corpora.read(root, runs / "cache")
@@ -192,7 +194,9 @@ def crossval(
                 continue
             train, dev = parts_of(corpora, corpus, test, how)
             say(f"fold {name}: {len(train)} people train, {len(dev)} dev, {len(test)} test")
-            model, fitted, _ = learn(corpora, train, dev, runs, names, DEFAULT.seeded(seed), left_out(corpus, how), say)
+            model, fitted, _ = learn(
+                corpora, train, dev, runs, names, DEFAULT.seeded(seed), left_out(corpus, how), say, device
+            )
             chosen = [i for i, row in enumerate(corpora.rows) if row.corpus == corpus and row.speaker in test]
             clips = [Clip(corpora.rows[i], int(labels[i]), corpora.sounds[i], corpora.tracks[i]) for i in chosen]
             table = predictions(calibrate.reader(model, fitted), clips, names, kinds)
@@ -219,6 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", help="only these folds; the others are left for another run")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="features and states of the stages")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--device", default="auto", help="where to train: cpu, cuda or auto (default)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--json", action="store_true", help="the whole report; otherwise a table")
     args = parser.parse_args(argv)
@@ -231,8 +236,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(line, file=sys.stderr, flush=True)
 
     try:
+        device = device_of(args.device)
         found = [
-            crossval(args.corpus, root, args.folds, names, args.baseline, args.out, args.results, seed, args.only, say)
+            crossval(
+                args.corpus, root, args.folds, names, args.baseline, args.out, args.results, seed, args.only, say, device
+            )
             for seed in range(1, args.seeds + 1)
         ]
     except (FileNotFoundError, ValueError, OSError) as error:

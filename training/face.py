@@ -9,7 +9,7 @@ import argparse
 import copy
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from avemo_core.model.branches.face_cnn import FaceCNN
 
-from . import augment, progress
+from . import augment, parallel, progress
 from .corpora import ferplus
 
 
@@ -47,8 +47,15 @@ class FaceClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.branch.channels, classes)
 
+    def tokens(self, crops: Tensor) -> Tensor:
+        """Crops [N,1,S,S] in 0..1 -> [N,D]."""
+        return self.branch(crops).mean((2, 3))
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        return self.head(self.dropout(tokens))
+
     def forward(self, crops: Tensor) -> Tensor:
-        return self.head(self.dropout(self.branch(crops).mean((2, 3))))
+        return self.logits(self.tokens(crops))
 
 
 def targets(votes: np.ndarray) -> np.ndarray:
@@ -70,11 +77,11 @@ def strength(settings: Settings, epoch: int) -> float:
 def predict(model: nn.Module, pixels: np.ndarray) -> np.ndarray:
     """uint8 [n,48,48] -> probabilities [n,8], averaged over the picture and its mirror image."""
     model.eval()
-    out = []
+    device, out = next(model.parameters()).device, []
     for start in range(0, len(pixels), 256):
-        crops = torch.from_numpy(pixels[start : start + 256])[:, None].float() / 255
+        crops = torch.from_numpy(pixels[start : start + 256]).to(device)[:, None].float() / 255
         out.append((model(crops).softmax(1) + model(crops.flip(3)).softmax(1)) / 2)
-    return torch.cat(out).numpy()
+    return torch.cat(out).cpu().numpy()
 
 
 def scores(probabilities: np.ndarray, faces: ferplus.Faces, classes: int) -> dict[str, float]:
@@ -87,7 +94,9 @@ def scores(probabilities: np.ndarray, faces: ferplus.Faces, classes: int) -> dic
     return {"n": int(keep.sum()), "accuracy": float((said == truth).mean()), "uar": float(np.mean(recall))}
 
 
-def train(rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=print) -> Path:
+def train(
+    rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=print, device: torch.device | str = "cpu"
+) -> Path:
     """Training pictures -> `out/face.pt`, which is returned; a run that was stopped goes on after its last whole epoch."""
     dev = ferplus.is_dev(rows.files)
     dev_rows = rows.take(dev)
@@ -100,22 +109,19 @@ def train(rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=p
 
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    model = FaceClassifier(dropout=settings.dropout).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = FaceClassifier(dropout=settings.dropout).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parallel.shared_norms(model)
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
-    steps = len(pixels) // settings.batch
+    steps = max(1, len(pixels) // settings.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.15, final_div_factor=1e3
     )
-    first, history, path = 0, [], out / "face.pt"
-    state = progress.load(path)
-    if state is not None:
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        generator.set_state(state["generator"])
-        first, history = state["epoch"], state["history"]
+    state = progress.State(
+        out / "face.pt", settings, generator, model=model, average=average, optimizer=optimizer, schedule=schedule
+    )
+    reached = state.load()
+    first, history = reached.get("epoch", 0), reached.get("history", [])
 
     for epoch in range(first, settings.epochs):
         started, total = time.time(), 0.0
@@ -127,12 +133,13 @@ def train(rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=p
             crops, wanted = augment.faces(pixels[chosen].float() / 255, generator, hard), soft[chosen]
             if hard == 1:
                 crops, wanted = augment.mixup(crops, wanted, settings.mixup, generator)
-            crops = crops.to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = model(crops)
-            loss = F.cross_entropy(logits.float(), wanted)
+            crops = crops[parallel.own(len(crops))].to(device, memory_format=torch.channels_last)
+            with torch.autocast(crops.device.type, torch.bfloat16):
+                logits = model.logits(parallel.gather(model.tokens(crops), len(wanted)))
+            loss = F.cross_entropy(logits.float(), wanted.to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            parallel.average(model.parameters())
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             schedule.step()
@@ -140,23 +147,12 @@ def train(rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=p
                 average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
             )
             total += loss.item()
-        history.append({"epoch": epoch + 1, "loss": total / steps, **scores(predict(average, dev_rows.pixels), dev_rows, 7)})
-        say(f"face {history[-1]} {time.time() - started:.0f} s")
-        progress.save(
-            path,
-            {
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "generator": generator.get_state(),
-                "epoch": epoch + 1,
-                "history": history,
-                "settings": asdict(settings),
-            },
-        )
-        progress.plot(history, out / "face.svg")
-    return path
+        if parallel.rank() == 0:
+            found = scores(predict(average, dev_rows.pixels), dev_rows, 7)
+            history.append({"epoch": epoch + 1, "loss": total / steps, **found})
+            say(f"face {history[-1]} {time.time() - started:.0f} s")
+        state.save(epoch=epoch + 1, history=history)
+    return state.path
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from rich.progress import track as progress_bar
 from avemo_core import faces, media, sound, timeline
 from avemo_core.types import FACE_SIZE, MELS, Clip, FaceTrack, MediaError, Sound
 
-from . import progress
+from . import parallel, progress
 from .corpora.manifest import Row
 
 SETTINGS = f"mel{MELS}-{sound.FFT}-{sound.LOWEST_HZ:g}-face{FACE_SIZE}-{timeline.FACE_INPUT}-3"
@@ -125,7 +125,8 @@ def faces_of(rows: Sequence[Row], cache: Path) -> list[FaceTrack | None]:
 
 def _each(rows: Sequence[Row], description: str, one: Callable[[Path], T]) -> list[T]:
     made = []
-    for row in progress_bar(rows, description=description, console=Console(stderr=True)):
+    console = Console(stderr=True, quiet=parallel.rank() > 0)
+    for row in progress_bar(rows, description=description, console=console):
         try:
             made.append(one(row.path))
         except MediaError as error:

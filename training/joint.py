@@ -8,9 +8,8 @@ As in the voice stage, each pair is read as a stranger's and against the person'
 
 import copy
 from collections import defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.model.branches.mel_cnn import STRIDE, shrink_mask
 from avemo_core.types import FACE_STEP_S, SOUND_HOP_S, Sound
 
-from . import augment, face, progress, voice
+from . import augment, face, parallel, progress, voice
 from .corpora import ferplus
 from .corpora.manifest import Row
 
@@ -77,10 +76,11 @@ class Voices:
 
 @torch.inference_mode()
 def face_tokens(model: AttentionCAM, greys: np.ndarray) -> Tensor:
-    """Grey crops uint8 [n,48,48] -> [n,Dv]."""
+    """Grey crops uint8 [n,48,48] -> [n,Dv], on the CPU wherever the model is."""
     model.eval()
+    device = model.head.bias.device
     parts = [
-        model.embed_faces(torch.from_numpy(greys[i : i + 128])[:, None].float() / 255).mean((2, 3))
+        model.embed_faces(torch.from_numpy(greys[i : i + 128]).to(device)[:, None].float() / 255).mean((2, 3)).cpu()
         for i in range(0, len(greys), 128)
     ]
     return torch.cat(parts) if parts else torch.zeros(0, model.face_branch.channels)
@@ -101,7 +101,8 @@ def views_of(model: AttentionCAM, rows: ferplus.Faces, each: int, views: int, se
     out = []
     for _ in range(views):
         parts = [
-            model.embed_faces(augment.faces(crops[i : i + 128], generator)).mean((2, 3)) for i in range(0, len(crops), 128)
+            model.embed_faces(augment.faces(crops[i : i + 128], generator).to(model.head.bias.device)).mean((2, 3)).cpu()
+            for i in range(0, len(crops), 128)
         ]
         out.append(torch.cat(parts))
     return torch.stack(out, 1), labels
@@ -186,37 +187,42 @@ class Pairs:
 
 def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, generator: torch.Generator) -> Tensor:
     """Cross-entropy of both together plus each modality's own, of strangers and of known people, one modality dropped."""
-    tokens, present, mel, wanted, one_person = batch
-    mask = torch.ones(len(mel), voice.STEPS)
-    with torch.autocast("cpu", torch.bfloat16):
-        spoken = model.embed_voice(mel.to(memory_format=torch.channels_last), mask).float()
-    clock = (torch.arange(FRAMES) * FACE_STEP_S).expand(len(tokens), -1)
-    columns = shrink_mask(mask, STRIDE)
-    heard_at = (torch.arange(columns.shape[1]) * (STRIDE * SOUND_HOP_S)).expand(len(tokens), -1)
+    device, takes = model.head.bias.device, settings.takes
+    mel = batch[2]
+    tokens, present, wanted, one_person = (part.to(device) for part in (*batch[:2], *batch[3:]))
     # people as a whole lose a modality: a token alone and one beside the other modality are no measure of each other
-    draw = torch.rand(settings.people, generator=generator).repeat_interleave(settings.takes)
+    draw = torch.rand(settings.people, generator=generator).repeat_interleave(takes).to(device)
     available = torch.stack((draw >= settings.drop, draw < 1 - settings.drop), 1).float()
     available[:, 0] *= present.any(1)
-    out = model.fuse(tokens[..., None, None], clock, present, spoken, heard_at, columns, available)
+    own = parallel.own(len(mel), takes)
+    mine = mel[own].to(device, memory_format=torch.channels_last)
+    mask = torch.ones(len(mine), voice.STEPS, device=device)
+    with torch.autocast(device.type, torch.bfloat16):
+        spoken = model.embed_voice(mine, mask).float()
+    clock = (torch.arange(FRAMES, device=device) * FACE_STEP_S).expand(len(mine), -1)
+    columns = shrink_mask(mask, STRIDE)
+    heard_at = (torch.arange(columns.shape[1], device=device) * (STRIDE * SOUND_HOP_S)).expand(len(mine), -1)
+    out = model.fuse(tokens[own][..., None, None], clock, present[own], spoken, heard_at, columns, available[own])
+    face_token, voice_token = (parallel.gather(one, len(mel), takes) for one in (out.face_token, out.voice_token))
     head, known_of = model.head, {}
     weights = head.modality_weights(available)
-    enrolled = voice.others(settings.people, settings.takes, generator)
-    neutral = (wanted.argmax(1) == 0).view(settings.people, 1, settings.takes)
-    by_neutral = torch.rand(settings.people, generator=generator) < settings.neutral
+    enrolled = voice.others(settings.people, takes, generator).to(device)
+    neutral = (wanted.argmax(1) == 0).view(settings.people, 1, takes)
+    by_neutral = (torch.rand(settings.people, generator=generator) < settings.neutral).to(device)
     by_neutral &= neutral.sum((1, 2)) > 1  # where one is read, another is left to enrol
-    itself = torch.eye(settings.takes, dtype=torch.bool)
+    itself = torch.eye(takes, dtype=torch.bool, device=device)
     enrolled = torch.where(by_neutral[:, None, None], (neutral & ~itself).float(), enrolled)
     # a collage's faces are nobody's in particular
     shown = one_person * available[:, 0]
-    for which, pooled, there in (("face", out.face_token, shown), ("voice", out.voice_token, available[:, 1])):
-        there_too = there.view(settings.people, 1, settings.takes)
+    for which, pooled, there in (("face", face_token, shown), ("voice", voice_token, available[:, 1])):
+        there_too = there.view(settings.people, 1, takes)
         share = enrolled * there_too
         share = share / share.sum(2, keepdim=True).clamp(min=1e-6)
         person = voice.personal_of(head, which, pooled, share, by_neutral)
         known_of[which] = replace(person, trust=person.trust * there[:, None])  # nothing enrolled is trust 0 already
         voice.learn_usual(head, which, pooled.detach(), wanted, there, settings.people)
     if not bool(one_person.any()):  # no person is both seen and heard: people at large are those of the pictures
-        voice.learn_usual(head, "face", out.face_token.detach(), wanted, available[:, 0])
+        voice.learn_usual(head, "face", face_token.detach(), wanted, available[:, 0])
 
     def entropy(logits: Tensor, counted: Tensor) -> Tensor:
         each = F.cross_entropy(logits, wanted, reduction="none")
@@ -227,25 +233,25 @@ def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, 
         alone = entropy(head.bias + face, available[:, 0]) + entropy(head.bias + voiced, available[:, 1])
         return entropy(both, available.amax(1)) + settings.alone * alone
 
-    stranger = total(head.sums("face", out.face_token), head.sums("voice", out.voice_token))
-    known = total(
-        head.sums("face", out.face_token, known_of["face"]), head.sums("voice", out.voice_token, known_of["voice"])
-    )
+    stranger = total(head.sums("face", face_token), head.sums("voice", voice_token))
+    known = total(head.sums("face", face_token, known_of["face"]), head.sums("voice", voice_token, known_of["voice"]))
     return (1 - settings.personal) * stranger + settings.personal * known
 
 
 def still_logits(model: AttentionCAM, tokens: Tensor) -> Tensor:
     """Pooled tokens of single pictures [n,Dv] -> logits [n,K] by face alone."""
-    count = len(tokens)
-    now, seen = torch.zeros(count, 1), torch.ones(count, 1)
-    silence = torch.zeros(count, model.voice_branch.channels, 1, 1)
-    return model.fuse(tokens[:, None, :, None, None], now, seen, silence, now, torch.zeros(count, 1)).logits
+    now = tokens.new_zeros(len(tokens), 1)
+    silence = tokens.new_zeros(len(tokens), model.voice_branch.channels, 1, 1)
+    return model.fuse(tokens[:, None, :, None, None], now, now + 1, silence, now, now).logits
 
 
 def train(
     model: AttentionCAM, pictures: Pictures, voices: Voices, out: Path, settings: Settings = Settings(), say=print
 ) -> AttentionCAM:
-    """`model` holds trained branches; returns the moving average after the last step, also kept in `out/joint.pt`."""
+    """`model` holds trained branches; returns the moving average after the last step, also kept in `out/joint.pt`.
+
+    It runs where `model` is.
+    """
     torch.manual_seed(settings.seed)
     average = copy.deepcopy(model)
 
@@ -265,33 +271,29 @@ def train(
     )
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    pairs, first, path = Pairs(pictures, voices, settings), 0, out / "joint.pt"
-    parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
-    state = progress.load(path)
-    if state is not None:
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        pairs.generator.set_state(state["generator"])
-        first = state["step"]
+    pairs = Pairs(pictures, voices, settings)
+    state = progress.State(
+        out / "joint.pt", settings, pairs.generator, model=model, average=average, optimizer=optimizer, schedule=schedule
+    )
+    first = state.load().get("step", 0)
     total = 0.0
     model.eval()  # running statistics stay those of the branches' own stages, and the face branch as it is
     for step in range(first, settings.steps):
         loss = loss_of(model, pairs.next(len(model.head.bias)), settings, pairs.generator)
-        tokens, votes = pairs.next_stills()
+        tokens, votes = (part.to(model.head.bias.device) for part in pairs.next_stills())
         logits = still_logits(model, tokens)
         loss = loss + settings.stills * F.cross_entropy(logits[:, :K], votes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        parallel.average(trained)
         nn.utils.clip_grad_norm_(trained, 5.0)
         optimizer.step()
         schedule.step()
         progress.moving_average(average, model, min(settings.decay, (1 + step) / (10 + step)))
         total += loss.item()
         if (step + 1) % settings.saved_every == 0 or step + 1 == settings.steps:
-            say(f"joint step {step + 1} loss {total / (step % settings.saved_every + 1):.3f}")
+            if parallel.rank() == 0:
+                say(f"joint step {step + 1} loss {total / (step % settings.saved_every + 1):.3f}")
             total = 0.0
-            states = {name: part.state_dict() for name, part in parts.items()}
-            progress.save(
-                path, states | {"generator": pairs.generator.get_state(), "step": step + 1, "settings": asdict(settings)}
-            )
+            state.save(step=step + 1)
     return average.eval()

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 
 from avemo_core.explain.drawing import Line, Rect, Shape, Text, png, svg
+
+from . import parallel
 
 WRITING = ".writing"  # PATH.<process id>.writing is a file on its way to becoming PATH
 
@@ -60,17 +63,44 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any] | None:
-    """The last state saved there, or None where none is. ValueError where it is not one; no code in the file is run."""
+    """The last state saved there, on the CPU, None where none is. ValueError where it is not one; no code in it is run."""
     if not path.exists():
         return None
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch raises many kinds for a file that is damaged or holds more than data
         raise ValueError(
             f"{path} is not the state of a training run: it is damaged or comes from elsewhere. Delete it to start anew."
         ) from error
+
+
+class State:
+    """What a stage keeps in the file `path`: its parts (a model, its average, an optimizer, ...), and how far it came."""
+
+    def __init__(self, path: Path, settings: Any, generator: torch.Generator, **parts: Any):
+        self.path, self.settings, self.generator, self.parts = path, settings, generator, parts
+
+    def load(self) -> dict[str, Any]:
+        """Puts everything back to where it was saved; what else was saved then, or an empty dict where nothing was."""
+        state = load(self.path)
+        if state is None:
+            return {}
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.generator.set_state(state["generator"])
+        return state
+
+    def save(self, **reached: Any) -> None:
+        """With what was `reached` (an epoch); a history is drawn. Of several processes the first saves, the others wait."""
+        if parallel.rank() == 0:
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            state |= {"generator": self.generator.get_state()} | reached | {"settings": asdict(self.settings)}
+            save(self.path, state)
+            if "history" in reached:
+                plot(reached["history"], self.path.with_suffix(".svg"))
+        parallel.wait()
 
 
 def moving_average(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:

@@ -20,7 +20,7 @@ from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.systems import system
 from avemo_core.types import FaceTrack, Sound
 
-from . import calibrate, face, features, joint, progress, protocol, voice
+from . import calibrate, face, features, joint, parallel, progress, protocol, voice
 from .corpora import ferplus, manifest
 from .face import Settings as FaceSettings
 from .joint import Settings as JointSettings
@@ -117,15 +117,18 @@ def learn(
     settings: Settings = DEFAULT,
     without: tuple[str, ...] = (),
     say: Say = print,
+    device: torch.device | str = "cpu",
 ) -> tuple[AttentionCAM, Calibration, dict]:
     """A model of the classes `names` from the people `train`, calibrated on the people `dev`.
 
     Args:
         runs: where stages keep their states.
         without: corpora left out altogether.
+        device: where the network is trained; what it sees is drawn on the CPU, the same for every device.
 
     Returns:
-        the model, its calibration, and scores on the dev people.
+        the model, on the CPU, its calibration, and scores on the dev people. Of several processes only the first has the
+        last two: it alone calibrates.
     """
     protocol.assert_disjoint({"training": train, "dev": dev})
     kept = np.array([row.corpus not in without for row in corpora.rows])
@@ -138,11 +141,13 @@ def learn(
 
     network = system("attention_cam").settings
     faces = stage_folder(runs, "face", network, settings.face)
-    face.train(corpora.pictures, faces, settings.face, say)
+    face.train(corpora.pictures, faces, settings.face, say, device)
     torch.manual_seed(0)  # every run starts from the same weights; seeds decide what it sees and when
-    model = AttentionCAM(**network | {"classes": len(names)})
+    model = AttentionCAM(**network | {"classes": len(names)}).to(device)
     model, voices = _voice_stage(corpora, model, labels, learned, held, names, runs, settings.voice, say)
-    model = _joint_stage(corpora, with_face(model, faces), labels, learned, runs, faces, voices, settings.joint, say)
+    model = _joint_stage(corpora, with_face(model, faces), labels, learned, runs, faces, voices, settings.joint, say).cpu()
+    if parallel.rank() > 0:
+        return model, Calibration(), {}
     clips = [calibrate.Clip(corpora.rows[i], int(labels[i]), corpora.sounds[i], corpora.tracks[i]) for i in held]
     dev_pictures = corpora.pictures.take(ferplus.is_dev(corpora.pictures.files))
     return model, *calibrate.fit(model, clips, dev_pictures, names)
@@ -193,4 +198,6 @@ def _joint_stage(
         labels[learned],
         [None if t is None else (joint.face_tokens(model, t.crops), t.present) for t in tracks],
     )
-    return joint.train(model, pictures_of(corpora, model, faces), material, folder, settings, say)
+    with parallel.first_alone():
+        pictures = pictures_of(corpora, model, faces)
+    return joint.train(model, pictures, material, folder, settings, say)

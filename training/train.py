@@ -1,9 +1,11 @@
 """Trains the default checkpoint by one command; a run that was stopped at any moment goes on where it was.
 
     python -m training.train --data ROOT --out RUNS
+    torchrun --nproc-per-node 2 -m training.train --data ROOT --out RUNS
 
 ROOT holds one folder a corpus (ferplus, ravdess, emodb, nemo, ased, java_sed, java_sed_voice), each with a manifest.csv or
 parquet files. RUNS keeps features, the state of every stage and the checkpoint. About an hour and a half on one CPU core.
+Several processes, which torchrun starts, share every batch and see together what one alone would see; RUNS is one for all.
 """
 
 import argparse
@@ -16,16 +18,20 @@ import torch
 
 from avemo_core import checkpoint
 
-from . import protocol
+from . import parallel, protocol
 from .recipe import DEFAULT, Corpora, Settings, learn
 
 
-def train(root: Path, runs: Path, settings: Settings = DEFAULT, say=print) -> Path:
-    """All stages on everybody but the dev people -> `runs/default.safetensors`."""
-    corpora = Corpora.read(root, runs / "cache")
+def train(root: Path, runs: Path, settings: Settings = DEFAULT, say=print, device: torch.device | str = "cpu") -> Path:
+    """All stages on everybody but the dev people -> `runs/default.safetensors`, which the first process writes."""
+    with parallel.first_alone():
+        corpora = Corpora.read(root, runs / "cache")
     everybody = {row.speaker for row in corpora.rows}
     dev = {row.speaker for row in corpora.rows if protocol.is_dev(row.corpus, row.speaker)}
-    model, fitted, measured = learn(corpora, everybody - dev, dev, runs, settings=settings, say=say)
+    model, fitted, measured = learn(corpora, everybody - dev, dev, runs, settings=settings, say=say, device=device)
+    path = runs / "default.safetensors"
+    if parallel.rank() > 0:
+        return path
     card = {
         "command": "python -m training.train --data ROOT --out RUNS",
         "data": {name: sum(row.corpus == name for row in corpora.rows) for name in protocol.VOICE_CORPORA}
@@ -34,7 +40,6 @@ def train(root: Path, runs: Path, settings: Settings = DEFAULT, say=print) -> Pa
         "settings": asdict(settings),
         "dev": measured,
     }
-    path = runs / "default.safetensors"
     checkpoint.save(path, model, "attention_cam", fitted, card)
     say(f"{path} holds the checkpoint; copy it to {checkpoint.DEFAULT} to ship it.")
     return path
@@ -44,12 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with one folder a corpus")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="states, features and the checkpoint go here")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        train(args.data, args.out, say=lambda line: print(line, flush=True))
+        with parallel.joined(args.device) as device:
+            train(args.data, args.out, say=lambda line: print(line, flush=True), device=device)
     except (FileNotFoundError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

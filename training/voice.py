@@ -8,9 +8,9 @@ strangers four to eight points of UAR on dev people and gave known people nothin
 import copy
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from avemo_core.model.branches.mel_cnn import RANGE, STRIDE, shrink_mask
 from avemo_core.model.heads.cam import CamHead, Personal
 from avemo_core.types import MELS, SOUND_HOP_S, Sound, Trace
 
-from . import augment, progress
+from . import augment, parallel, progress
 from .corpora.manifest import Row
 
 STEPS = timeline.SOUND_STEPS
@@ -50,8 +50,8 @@ def voice_output(model: AttentionCAM, mel: Tensor, mask: Tensor) -> Output:
     """[B,1,M,L], [B,L] -> what the model says with the face absent."""
     maps = model.embed_voice(mel, mask)
     columns = shrink_mask(mask, STRIDE)
-    times = torch.arange(columns.shape[1]).expand(len(mel), -1) * (STRIDE * SOUND_HOP_S)
-    absent = torch.zeros(len(mel), 1)
+    times = torch.arange(columns.shape[1], device=mel.device).expand(len(mel), -1) * (STRIDE * SOUND_HOP_S)
+    absent = torch.zeros(len(mel), 1, device=mel.device)
     faces = maps.new_zeros(len(mel), 1, model.face_branch.channels, 1, 1)
     return model.fuse(faces, absent, absent, maps, times, columns)
 
@@ -153,12 +153,14 @@ def learn_usual(
 def clip_tokens(model: AttentionCAM, sounds: list[Sound]) -> Tensor:
     """[n,D]: the mean token over each clip's windows, weighted by how much of a window is speech."""
     model.eval()
-    out = torch.zeros(len(sounds), model.voice_branch.channels)
+    device = model.head.bias.device
+    out = torch.zeros(len(sounds), model.voice_branch.channels, device=device)
     for n, sound in enumerate(sounds):
         starts, ends = timeline.grid(sound.log_mel.shape[1] * 0.01)
         cut = timeline.windows(None, sound, starts, ends)
-        tokens = voice_output(model, torch.from_numpy(cut.log_mel), torch.from_numpy(cut.sound_valid).float()).voice_token
-        weight = torch.from_numpy(cut.voiced.mean(1) + 1e-3).float()
+        valid = torch.from_numpy(cut.sound_valid).float().to(device)
+        tokens = voice_output(model, torch.from_numpy(cut.log_mel).to(device), valid).voice_token
+        weight = torch.from_numpy(cut.voiced.mean(1) + 1e-3).float().to(device)
         out[n] = weight @ tokens / weight.sum()
     return out
 
@@ -167,15 +169,15 @@ def clip_tokens(model: AttentionCAM, sounds: list[Sound]) -> Tensor:
 def dev_scores(model: AttentionCAM, sounds: list[Sound], rows: list[Row], labels: np.ndarray) -> dict[str, float]:
     """UAR of each corpus, over the classes it has: of strangers, and against each person's own clips ("+")."""
     head, tokens = model.head, clip_tokens(model, sounds)
-    said = {"": head.sums("voice", tokens).add(head.bias).argmax(1).numpy()}
+    said = {"": head.sums("voice", tokens).add(head.bias).argmax(1).cpu().numpy()}
     known = said[""].copy()
     speakers = np.array([row.speaker for row in rows])
     for speaker in np.unique(speakers):
         own = np.flatnonzero(speakers == speaker)
-        traces = [Trace(tokens[i].numpy(), sounds[i].voiced.sum() * SOUND_HOP_S) for i in own]
+        traces = [Trace(tokens[i].cpu().numpy(), sounds[i].voiced.sum() * SOUND_HOP_S) for i in own]
         person = baseline.learn(head, [{"voice": trace} for trace in traces]).personal(len(own), tokens.device)
-        personal = replace(person, trust=torch.ones(len(own), 2))
-        known[own] = head.sums("voice", tokens[own], personal).add(head.bias).argmax(1).numpy()
+        personal = replace(person, trust=torch.ones(len(own), 2, device=tokens.device))
+        known[own] = head.sums("voice", tokens[own], personal).add(head.bias).argmax(1).cpu().numpy()
     said["+"] = known
     corpora, out = np.array([row.corpus for row in rows]), {}
     for corpus in np.unique(corpora):
@@ -227,7 +229,7 @@ def train(
 ) -> AttentionCAM:
     """Trains `model` by rows with their sounds and labels [n]; dev bool [n] scores only. Returns the moving average.
 
-    The state is in `out/voice.pt` after every epoch; a run that was stopped goes on there.
+    The state is in `out/voice.pt` after every epoch; a run that was stopped goes on there. It runs where `model` is.
     """
     chosen = np.flatnonzero(~dev)
     wanted_of = torch.from_numpy(labels)
@@ -237,22 +239,22 @@ def train(
     generator = torch.Generator().manual_seed(settings.seed)
     episodes = Episodes([rows[i] for i in chosen], labels[chosen], settings.takes, generator)
     classes = len(model.head.bias)
+    device = model.head.bias.device
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parallel.shared_norms(model)
     average = copy.deepcopy(model)
     trained = [p for name, p in model.named_parameters() if name.startswith(("voice", "head"))]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=settings.weight_decay)
-    steps = len(chosen) // settings.batch
+    steps = max(1, len(chosen) // settings.batch)
+    # of five steps, one would rise, and OneCycleLR divides by their number less one
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.2
+        optimizer, settings.rate, total_steps=max(6, steps * settings.epochs), pct_start=0.2
     )
-    first, history, path = 0, [], out / "voice.pt"
-    parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
-    state = progress.load(path)
-    if state is not None:
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        generator.set_state(state["generator"])
-        first, history = state["epoch"], state["history"]
+    state = progress.State(
+        out / "voice.pt", settings, generator, model=model, average=average, optimizer=optimizer, schedule=schedule
+    )
+    reached = state.load()
+    first, history = reached.get("epoch", 0), reached.get("history", [])
 
     for epoch in range(first, settings.epochs):
         started, total = time.time(), 0.0
@@ -260,29 +262,28 @@ def train(
         for _ in range(steps):
             picked = [int(chosen[i]) for _ in range(settings.people) for i in episodes.person()]
             mel, wanted = batch_of(picked, sounds, wanted_of, classes, settings, generator)
-            with torch.autocast("cpu", torch.bfloat16):
-                spoken = voice_output(model, mel.to(memory_format=torch.channels_last), torch.ones(len(mel), STEPS))
-            tokens = spoken.voice_token.float()
+            mine = mel[parallel.own(len(mel), settings.takes)].to(device, memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16):
+                spoken = voice_output(model, mine, torch.ones(len(mine), STEPS, device=device))
+            tokens, wanted = parallel.gather(spoken.voice_token.float(), len(mel), settings.takes), wanted.to(device)
             loss = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens), wanted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            parallel.average(trained)
             nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
-            learn_usual(model.head, "voice", tokens.detach(), wanted, torch.ones(len(tokens)), settings.people)
+            there = torch.ones(len(tokens), device=device)
+            learn_usual(model.head, "voice", tokens.detach(), wanted, there, settings.people)
             progress.moving_average(
                 average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
             )
             total += loss.item()
         line = {"epoch": epoch + 1, "loss": total / steps}
-        if len(held) and (epoch % 4 == 3 or epoch + 1 == settings.epochs):
+        if parallel.rank() == 0 and len(held) and (epoch % 4 == 3 or epoch + 1 == settings.epochs):
             line |= dev_scores(average, dev_sounds, dev_rows, labels[held])
         history.append(line)
-        say(f"voice { ({k: round(v, 3) for k, v in line.items()}) } {time.time() - started:.0f} s")
-        progress.save(
-            path,
-            {name: part.state_dict() for name, part in parts.items()}
-            | {"generator": generator.get_state(), "epoch": epoch + 1, "history": history, "settings": asdict(settings)},
-        )
-        progress.plot(history, out / "voice.svg")
+        if parallel.rank() == 0:
+            say(f"voice { ({k: round(v, 3) for k, v in line.items()}) } {time.time() - started:.0f} s")
+        state.save(epoch=epoch + 1, history=history)
     return average.eval()

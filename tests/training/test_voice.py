@@ -190,6 +190,15 @@ def test_the_face_branch_is_left_alone(tmp_path):
     assert not torch.equal(before["voice_branch.stem.0.weight"], after["voice_branch.stem.0.weight"])
 
 
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_fewer_clips_than_a_batch_and_few_steps_are_trained(tmp_path, epochs):
+    rows, sounds, labels = acted(3)
+    settings = voice.Settings(epochs=epochs, people=2, takes=2)
+    voice.train(rows, sounds, labels, np.zeros(3, bool), tiny(), tmp_path, settings, SILENT)
+    history = progress.load(tmp_path / "voice.pt")["history"]
+    assert len(history) == epochs and np.isfinite([line["loss"] for line in history]).all()
+
+
 @pytest.mark.real
 def test_a_tiny_network_learns_anger_from_sadness_of_real_people(real_data, tmp_path):
     rows = [one for one in manifest.read(real_data / "emodb", "emodb") if one.label in ("sadness", "anger")]
