@@ -185,7 +185,7 @@ class Analyzer:
             say("sound", start_s, max(clip.duration_s, start_s, SOUND_HOP_S))
         wave = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
         say("sound", 1, 1)
-        return sound.describe(wave, start)
+        return sound.describe(wave, start, self.model.voice_branch.reads_samples)
 
     def read(
         self,
@@ -290,9 +290,9 @@ class Analyzer:
             seen = torch.zeros(len(starts), 1, self.model.face_branch.channels, 1, 1, device=self.device)
             times, present = times[:, :1], present[:, :1]
         columns = windows.log_mel.shape[3]
-        mel, valid = self._tensor(windows.log_mel), self._tensor(windows.sound_valid)
+        valid = self._tensor(windows.sound_valid)
         with self._precision():
-            spoken = self.model.embed_voice(mel, valid).float()
+            spoken = self.model.embed_voice(self._tensor(windows.voice_input), valid).float()
         clock = self._tensor(np.tile(np.arange(0, columns, STRIDE) * SOUND_HOP_S, (len(starts), 1)))
         inputs = (seen, self._tensor(times), self._tensor(present), spoken, clock, shrink_mask(valid, STRIDE))
         available = {c: weights[c] >= presence.SHARE_NEEDED for c in ("face", "voice")}
@@ -388,6 +388,7 @@ class Analyzer:
 
     def _explanation(self, track: FaceTrack | None, heard: Sound | None, sums: _Sums) -> Explanation:
         none = np.zeros(0)
+        groups = 10 if sums.voice_evidence is None else sums.voice_evidence.shape[1]
         return Explanation(
             method="cam",
             model_id=self.model_id,
@@ -396,7 +397,7 @@ class Analyzer:
             face_times_s=none if track is None else track.times_s,
             voice=sums.voice_evidence,
             voice_times_s=none if heard is None else heard.start_s + np.arange(heard.log_mel.shape[1]) * SOUND_HOP_S,
-            voice_edges_hz=sound.mel_edges_hz()[:: MELS // 10],
+            voice_edges_hz=sound.mel_edges_hz()[:: MELS // groups],
         )
 
     # --- live --------------------------------------------------------------------------------------------------------
@@ -427,7 +428,9 @@ class Analyzer:
             start_s, end_s: the window, on the same clock.
             baseline: what is known of the person.
         """
-        heard = None if wave is None or len(wave) < 160 else sound.describe(wave, wave_start_s)
+        heard = None
+        if wave is not None and len(wave) >= 160:
+            heard = sound.describe(wave, wave_start_s, self.model.voice_branch.reads_samples)
         cut = timeline.windows(None, heard, np.array([start_s]), np.array([end_s]))
         speaks = heard is not None and heard.voiced.sum() * SOUND_HOP_S >= presence.LEAST_VOICE_S
         sees = maps is not None and len(maps) > 0
@@ -438,7 +441,7 @@ class Analyzer:
             seen, times = torch.zeros(1, 1, self.model.face_branch.channels, 1, 1, device=self.device), np.zeros((1, 1))
         valid = self._tensor(cut.sound_valid)
         with self._precision():
-            spoken = self.model.embed_voice(self._tensor(cut.log_mel), valid).float()
+            spoken = self.model.embed_voice(self._tensor(cut.voice_input), valid).float()
         clock = self._tensor(np.arange(0, valid.shape[1], STRIDE)[None] * SOUND_HOP_S)
         inputs = (
             seen,

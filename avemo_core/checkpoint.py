@@ -29,10 +29,19 @@ class Checkpoint:
     card: dict[str, Any]  # data, licences, split, seeds, measured numbers, the command
 
 
-def save(path: Path, model: nn.Module, name: str, calibration: Calibration, card: dict[str, Any], half: bool = True) -> None:
+def save(
+    path: Path,
+    model: nn.Module,
+    name: str,
+    calibration: Calibration,
+    card: dict[str, Any],
+    half: bool = True,
+    settings: dict[str, Any] | None = None,
+) -> None:
     """Writes the file; weights in half precision unless told otherwise (running statistics stay exact).
 
-    Equal checkpoints are equal byte for byte, so that they have one id.
+    Equal checkpoints are equal byte for byte, so that they have one id. `settings` are those that the model was built
+    with, where they are not the system's own.
     """
     exact = ("running_mean", "running_var", "num_batches_tracked")
     weights = {
@@ -41,7 +50,7 @@ def save(path: Path, model: nn.Module, name: str, calibration: Calibration, card
     }
     header = {
         "system": name,
-        "settings": json.dumps(system(name).settings),
+        "settings": json.dumps(system(name).settings if settings is None else settings),
         "labels": json.dumps(LABELS),
         "calibration": json.dumps(calibration.to_json()),
         "card": json.dumps(card),

@@ -95,8 +95,13 @@ def _fill(mask: np.ndarray, value: bool, longest: int) -> np.ndarray:
     return out
 
 
-def describe(wave: np.ndarray, start_s: float = 0.0) -> Sound:
-    """Mono float32 [n] at 16 kHz -> Sound with n // 160 columns. ValueError for another shape."""
+def columns(wave: np.ndarray) -> np.ndarray:
+    """[n] -> [160, n // 160]: the samples themselves, by column; a view."""
+    return wave[: len(wave) // HOP * HOP].reshape(-1, HOP).T
+
+
+def describe(wave: np.ndarray, start_s: float = 0.0, samples: bool = False) -> Sound:
+    """Mono float32 [n] at 16 kHz -> Sound with n // 160 columns, and with its `samples`. ValueError for another shape."""
     if wave.ndim != 1:
         raise ValueError(f"Expected mono sound of shape [n]; got shape {wave.shape}.")
     mel = log_mel(wave)
@@ -105,4 +110,4 @@ def describe(wave: np.ndarray, start_s: float = 0.0) -> Sound:
     voiced = voice_activity(level)
     if not can_be_voice(wave, mel, voiced):
         voiced = np.zeros_like(voiced)
-    return Sound(mel, mfcc.astype(np.float32), voiced, start_s, level)
+    return Sound(mel, mfcc.astype(np.float32), voiced, start_s, level, columns(wave) if samples else None)

@@ -67,6 +67,9 @@ def windows(
     sound_times = np.tile(np.arange(SOUND_STEPS) * SOUND_HOP_S, (count, 1)) + starts[:, None]
     valid = np.zeros((count, SOUND_STEPS), bool)
     voiced = np.zeros((count, SOUND_STEPS), bool)
+    samples = None
+    if sound is not None and sound.samples is not None:
+        samples = np.zeros((count, 1, len(sound.samples), SOUND_STEPS), np.float32)
     if track is not None:
         greys = grey(track.crops) if greys is None else greys
         for w in range(count):
@@ -81,4 +84,6 @@ def windows(
             mel[w, 0, :, into] = sound.log_mel[:, columns]
             valid[w, into] = True
             voiced[w, into] = sound.voiced[columns]
-    return Windows(starts, ends, faces, face_times, present, mel, sound_times, valid, voiced)
+            if samples is not None and sound.samples is not None:
+                samples[w, 0, :, into] = sound.samples[:, columns]
+    return Windows(starts, ends, faces, face_times, present, mel, sound_times, valid, voiced, samples)

@@ -91,6 +91,12 @@ class Sound:
     voiced: np.ndarray  # bool [T]
     start_s: float = 0.0  # sound may start late
     level_db: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))  # [T] dB re full scale
+    samples: np.ndarray | None = None  # [160,T] the waveform at 16 kHz, only for a voice encoder that reads it
+
+    @property
+    def voice_input(self) -> np.ndarray:
+        """What the voice branch reads, by column: the samples where they are here, else log-mel."""
+        return self.log_mel if self.samples is None else self.samples
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,12 @@ class Windows:
     sound_times_s: np.ndarray  # [W,Ta]
     sound_valid: np.ndarray  # bool [W,Ta]
     voiced: np.ndarray  # bool [W,Ta]
+    samples: np.ndarray | None = None  # [W,1,160,Ta] where the sound has them
+
+    @property
+    def voice_input(self) -> np.ndarray:
+        """What the voice branch reads, as in Sound."""
+        return self.log_mel if self.samples is None else self.samples
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Tests marked `real` or `gpu` are deselected, not skipped, on a machine that lack
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.error import URLError
 
 import av
 import numpy as np
@@ -106,6 +107,44 @@ def webcam(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.nda
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
     wave = np.frombuffer((folder / "a.wav").read_bytes()[44:], "<i2").astype(np.float32) / 32768
     return frames, wave
+
+
+@pytest.fixture
+def small_voice(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a wav2vec 2.0 small enough for a test, with a bundle as torchaudio's large ones are."""
+    import torchaudio
+
+    from avemo_core.model.branches import pretrained
+
+    params = dict(torchaudio.pipelines.WAV2VEC2_XLSR53._params)
+    params["extractor_conv_layer_config"] = [
+        (8, kernel, stride) for _, kernel, stride in params["extractor_conv_layer_config"]
+    ]
+    params |= {"encoder_embed_dim": 16, "encoder_num_layers": 2, "encoder_num_heads": 2, "encoder_ff_interm_features": 16}
+    params |= {"encoder_pos_conv_kernel": 8, "encoder_pos_conv_groups": 2, "encoder_dropout": 0.5}
+    bundle = torchaudio.pipelines.Wav2Vec2Bundle("small_voice.pth", params, 16_000, True, "Wav2Vec2")
+    monkeypatch.setattr(torchaudio.pipelines, "SMALL_VOICE", bundle, raising=False)
+    entry = ("small_voice.pth", 2, 16, lambda: torchaudio.models.wav2vec2_model(**params))
+    monkeypatch.setitem(pretrained.VOICES, "small_voice", entry)
+    return "small_voice"
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """torch's cache in an empty folder of its own, no network: every download fails, and its file is listed here."""
+    import torch
+    from facenet_pytorch.models import inception_resnet_v1
+
+    tried: list[Path] = []
+
+    def download(url: str, file: str, *_: object, **__: object) -> None:
+        tried.append(Path(file))
+        raise URLError(OSError(-2, "Name or service not known"))
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    monkeypatch.setattr(inception_resnet_v1, "download_url_to_file", download)
+    return tried
 
 
 def is_one_sentence(text: str) -> bool:

@@ -120,3 +120,40 @@ def voices(mel: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
             blank = blank[:, None, :, None] if axis == 2 else blank[:, None, None, :]
             moved = torch.where(blank, quiet, moved)
     return moved
+
+
+def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
+    """Samples [B,1,160,L] by column -> the same voice elsewhere: what `voices` is for log-mel.
+
+    Speed moves pitch, formants and tempo together (Ko et al. 2015); a smooth equaliser, noise and blanked moments follow.
+    Speed and microphone are alike in each run of `takes` windows: they are one person's.
+    """
+    batch, _, hop, columns = drawn.shape
+    length = hop * columns
+
+    def uniform(low: float, high: float, alike: int = 1) -> Tensor:
+        return (torch.rand(batch // alike, generator=generator) * (high - low) + low).repeat_interleave(alike)
+
+    wave = drawn[:, 0].transpose(1, 2).flatten(1)
+    speed = uniform(0.9, 1.12, takes) * uniform(0.98, 1.02)
+    places = torch.arange(length) * speed[:, None]  # in the wave as it was; past its end is silence
+    before = places.long()
+    padded = F.pad(wave, (0, max(0, int(before.max()) + 2 - length)))
+    wave = torch.lerp(padded.gather(1, before), padded.gather(1, before + 1), places - before)
+
+    place = torch.linspace(0, math.pi, length // 2 + 1)
+    curve = torch.stack([uniform(-1, 1, takes)[:, None] * torch.cos(place * order) for order in (1, 2, 3)]).sum(0)
+    wave = torch.fft.irfft(torch.fft.rfft(wave) * torch.exp(curve * 0.25), length)  # about 3 dB
+
+    noisy = (uniform(0, 1) < 0.3)[:, None]
+    power = (wave**2).mean(1, keepdim=True)
+    noise = torch.randn(wave.shape, generator=generator) * (power * 10 ** (-uniform(5, 25)[:, None] / 10)).sqrt()
+    wave = torch.where(noisy, wave + noise, wave)
+
+    index = torch.arange(length)
+    for _ in range(2):
+        width = uniform(0, 0.1) * length
+        first = uniform(0, 1) * (length - width)
+        wave = wave.masked_fill((index >= first[:, None]) & (index < (first + width)[:, None]), 0.0)
+    wave = F.layer_norm(wave, wave.shape[1:])  # one loudness, so that a mixture of two does not go to the louder
+    return wave.unflatten(1, (columns, hop)).transpose(1, 2)[:, None]

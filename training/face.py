@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avemo_core.model.branches.face_cnn import FaceCNN
+from avemo_core.model.branches.pretrained import FACE_NAMES, OWN, FaceEncoder
 
 from . import augment, parallel, progress
 from .corpora import ferplus
@@ -39,11 +40,17 @@ class Settings:
 
 
 class FaceClassifier(nn.Module):
-    """FaceCNN, mean over the map, a linear head: the head's rows later become the rows of the CAM head."""
+    """The face branch, mean over the map, a linear head: the head's rows later become the rows of the CAM head."""
 
-    def __init__(self, classes: int = len(ferplus.CLASSES), dropout: float = 0.0):
+    def __init__(
+        self,
+        classes: int = len(ferplus.CLASSES),
+        dropout: float = 0.0,
+        encoder: str = OWN["face"],
+        pretrained: bool = False,
+    ):
         super().__init__()
-        self.branch = FaceCNN()
+        self.branch = FaceCNN() if encoder == OWN["face"] else FaceEncoder(encoder, pretrained)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.branch.channels, classes)
 
@@ -95,9 +102,17 @@ def scores(probabilities: np.ndarray, faces: ferplus.Faces, classes: int) -> dic
 
 
 def train(
-    rows: ferplus.Faces, out: Path, settings: Settings = Settings(), say=print, device: torch.device | str = "cpu"
+    rows: ferplus.Faces,
+    out: Path,
+    settings: Settings = Settings(),
+    say=print,
+    device: torch.device | str = "cpu",
+    encoder: str = OWN["face"],
 ) -> Path:
-    """Training pictures -> `out/face.pt`, which is returned; a run that was stopped goes on after its last whole epoch."""
+    """Training pictures -> `out/face.pt`, which is returned; a run that was stopped goes on after its last whole epoch.
+
+    An `encoder` other than the own branch starts from its pretrained weights.
+    """
     dev = ferplus.is_dev(rows.files)
     dev_rows = rows.take(dev)
     keep = ~dev & (targets(rows.votes).sum(1) > 0)
@@ -109,7 +124,9 @@ def train(
 
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    model = FaceClassifier(dropout=settings.dropout).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    path = out / "face.pt"
+    model = FaceClassifier(dropout=settings.dropout, encoder=encoder, pretrained=not path.exists())
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     parallel.shared_norms(model)
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=settings.weight_decay)
@@ -117,9 +134,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.rate, total_steps=steps * settings.epochs, pct_start=0.15, final_div_factor=1e3
     )
-    state = progress.State(
-        out / "face.pt", settings, generator, model=model, average=average, optimizer=optimizer, schedule=schedule
-    )
+    state = progress.State(path, settings, generator, model=model, average=average, optimizer=optimizer, schedule=schedule)
     reached = state.load()
     first, history = reached.get("epoch", 0), reached.get("history", [])
 
@@ -160,11 +175,12 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="face.pt of a training run")
     parser.add_argument("--root", type=Path, required=True, help="folder with the parquet files of FER+")
     parser.add_argument("--usage", default="PublicTest")
+    parser.add_argument("--face-encoder", choices=FACE_NAMES, default=OWN["face"], help="what the run trained")
     args = parser.parse_args()
     state = progress.load(args.state)
     if state is None:
         raise SystemExit(f"No state at {args.state}; train the stage face first.")
-    model = FaceClassifier()
+    model = FaceClassifier(encoder=args.face_encoder)
     model.load_state_dict(state["average"])
     rows = ferplus.read(args.root, args.usage)
     probabilities = predict(model, rows.pixels)

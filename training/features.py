@@ -39,17 +39,26 @@ def _key(path: Path) -> str:
     return digest.hexdigest()[:24]
 
 
-def _voice(clip: Clip, detector: DetectorOf) -> Arrays:
-    """Of a clip without sound: no columns."""
+def _wave(clip: Clip) -> tuple[np.ndarray, float]:
+    """float32 [n] at 16 kHz, and where it starts in seconds; of a clip without sound n is 0."""
     chunks = list(media.sound(clip))
     wave = np.concatenate([samples for samples, _ in chunks]) if chunks else np.zeros(0, np.float32)
-    described = sound.describe(wave, chunks[0][1] if chunks else 0.0)
+    return wave, chunks[0][1] if chunks else 0.0
+
+
+def _voice(clip: Clip, detector: DetectorOf) -> Arrays:
+    """Of a clip without sound: no columns."""
+    described = sound.describe(*_wave(clip))
     return {
         "log_mel": described.log_mel.astype(np.float16),
         "voiced": described.voiced,
         "level_db": described.level_db.astype(np.float16),
         "start_s": np.array(described.start_s),
     }
+
+
+def _samples(clip: Clip, detector: DetectorOf) -> Arrays:
+    return {"samples": sound.columns(_wave(clip)[0]).astype(np.float16)}
 
 
 def _face(clip: Clip, detector: DetectorOf) -> Arrays:
@@ -61,11 +70,11 @@ def _face(clip: Clip, detector: DetectorOf) -> Arrays:
     return {name: getattr(first, name) for name in ("times_s", "boxes", "landmarks", "crops", "present", "quality")}
 
 
-MAKERS = {"voice": _voice, "face": _face}
+MAKERS = {"voice": _voice, "samples": _samples, "face": _face}
 
 
 def stored(kind: str, path: Path, cache: Path, detector: DetectorOf = faces.Detector) -> tuple[Arrays, str]:
-    """The entry of one clip, `kind` being voice or face, made where there is none, and what was done.
+    """The entry of one clip, `kind` being one of MAKERS, made where there is none, and what was done.
 
     That is "there", "made", or a sentence about an entry that was damaged and made again. MediaError where the clip,
     OSError where the cache is at fault.
@@ -93,12 +102,13 @@ def _arrays(kind: str, path: Path, cache: Path, detector: DetectorOf = faces.Det
     return arrays
 
 
-def voice(path: Path, cache: Path) -> Sound:
-    """The sound of one clip; log-mel kept in half precision on disk."""
+def voice(path: Path, cache: Path, samples: bool = False) -> Sound:
+    """The sound of one clip, and with its `samples`; kept in half precision on disk."""
     kept = _arrays("voice", path, cache)
     mel = kept["log_mel"].astype(np.float32)
     empty = np.zeros((40, 0), np.float32)  # training does not read the MFCCs
-    return Sound(mel, empty, kept["voiced"], float(kept["start_s"]), kept["level_db"].astype(np.float32))
+    wave = _arrays("samples", path, cache)["samples"] if samples else None
+    return Sound(mel, empty, kept["voiced"], float(kept["start_s"]), kept["level_db"].astype(np.float32), wave)
 
 
 def face(path: Path, cache: Path, detector: faces.Detector) -> FaceTrack | None:
@@ -107,9 +117,9 @@ def face(path: Path, cache: Path, detector: faces.Detector) -> FaceTrack | None:
     return FaceTrack(0, **kept) if kept else None
 
 
-def voices(rows: Sequence[Row], cache: Path) -> list[Sound]:
+def voices(rows: Sequence[Row], cache: Path, samples: bool = False) -> list[Sound]:
     """The sounds of many clips, with a progress bar; what is cached is not made again. MediaError names the clip."""
-    return _each(rows, "voice features", lambda path: voice(path, cache))
+    return _each(rows, "voice features", lambda path: voice(path, cache, samples))
 
 
 def faces_of(rows: Sequence[Row], cache: Path) -> list[FaceTrack | None]:

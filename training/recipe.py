@@ -8,8 +8,9 @@ keeps its state in a folder named after what it learned from, so a stage with th
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ import torch
 from avemo_core.calibration import Calibration
 from avemo_core.labels import LABELS
 from avemo_core.model.attention_cam import AttentionCAM
+from avemo_core.model.branches.pretrained import OWN
 from avemo_core.systems import system
 from avemo_core.types import FaceTrack, Sound
 
@@ -27,6 +29,7 @@ from .joint import Settings as JointSettings
 from .voice import Settings as VoiceSettings
 
 EIGHT = (*LABELS, "calm")  # RAVDESS as papers score it
+FINE_TUNED = 2e-4  # peak rate of a face network that comes trained: gentler, else it forgets
 Say = Callable[[str], None]
 
 
@@ -37,10 +40,23 @@ class Settings:
     face: FaceSettings
     voice: VoiceSettings
     joint: JointSettings
+    encoders: dict[str, str] = field(default_factory=dict)  # face_encoder, voice_encoder: only those that are not our own
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What the model is built with."""
+        return system("attention_cam").settings | self.encoders
 
     def seeded(self, seed: int) -> "Settings":
         """The same with another seed in every stage but the face's, which is trained once."""
-        return Settings(self.face, replace(self.voice, seed=seed), replace(self.joint, seed=seed))
+        return replace(self, voice=replace(self.voice, seed=seed), joint=replace(self.joint, seed=seed))
+
+    def encoded(self, face: str, voice: str) -> "Settings":
+        """The same with these encoders; a pretrained face network is fine-tuned."""
+        chosen = {"face": face, "voice": voice}
+        encoders = {f"{which}_encoder": name for which, name in chosen.items() if name != OWN[which]}
+        tuned = replace(self.face, rate=FINE_TUNED) if face != OWN["face"] else self.face
+        return replace(self, face=tuned, encoders=encoders)
 
 
 DEFAULT = Settings(FaceSettings(), VoiceSettings(), JointSettings())
@@ -57,10 +73,13 @@ class Corpora:
     pictures: ferplus.Faces
 
     @classmethod
-    def read(cls, root: Path, cache: Path) -> "Corpora":
-        """`root` holds one folder a corpus; features come from `cache` or go there. FileNotFoundError says what lacks."""
+    def read(cls, root: Path, cache: Path, samples: bool = False) -> "Corpora":
+        """`root` holds one folder a corpus; features come from `cache` or go there. FileNotFoundError says what lacks.
+
+        `samples`: the sounds hold them, for a voice encoder that reads them.
+        """
         rows = [r for name in protocol.VOICE_CORPORA for r in manifest.read(root / name, name) if r.label is not None]
-        sounds = features.voices(rows, cache)
+        sounds = features.voices(rows, cache, samples)
         pairs = [n for n, row in enumerate(rows) if row.corpus == protocol.PAIRS]
         tracks: list[FaceTrack | None] = [None] * len(rows)
         for n, track in zip(pairs, features.faces_of([rows[n] for n in pairs], cache), strict=True):
@@ -80,6 +99,15 @@ def stage_folder(runs: Path, stage: str, *made_of: object) -> Path:
     """The folder of a stage's state: named by everything that its weights depend on."""
     text = json.dumps(made_of, sort_keys=True, default=str)
     return runs / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def build(settings: Settings, classes: int = len(LABELS)) -> AttentionCAM:
+    """The model before any stage; every run starts from the same weights: seeds decide what it sees and when.
+
+    AvemoError where the weights of a pretrained encoder are not here and cannot be downloaded.
+    """
+    torch.manual_seed(0)
+    return AttentionCAM(**settings.network | {"classes": classes}, pretrained=True)
 
 
 def with_face(model: AttentionCAM, faces: Path) -> AttentionCAM:
@@ -139,12 +167,11 @@ def learn(
     if missing:
         raise ValueError(f"No training clip of {', '.join(names[k] for k in missing)}; the classes are {', '.join(names)}.")
 
-    network = system("attention_cam").settings
-    faces = stage_folder(runs, "face", network, settings.face)
-    face.train(corpora.pictures, faces, settings.face, say, device)
-    torch.manual_seed(0)  # every run starts from the same weights; seeds decide what it sees and when
-    model = AttentionCAM(**network | {"classes": len(names)}).to(device)
-    model, voices = _voice_stage(corpora, model, labels, learned, held, names, runs, settings.voice, say)
+    seen = {name: value for name, value in settings.network.items() if name != "voice_encoder"}
+    faces = stage_folder(runs, "face", seen, settings.face)
+    face.train(corpora.pictures, faces, settings.face, say, device, settings.encoders.get("face_encoder", OWN["face"]))
+    model = build(settings, len(names)).to(device)
+    model, voices = _voice_stage(corpora, model, labels, learned, held, names, runs, settings, say)
     model = _joint_stage(corpora, with_face(model, faces), labels, learned, runs, faces, voices, settings.joint, say).cpu()
     if parallel.rank() > 0:
         return model, Calibration(), {}
@@ -166,15 +193,15 @@ def _voice_stage(
     held: np.ndarray,
     names: tuple[str, ...],
     runs: Path,
-    settings: VoiceSettings,
+    settings: Settings,
     say: Say,
 ) -> tuple[AttentionCAM, Path]:
     """The studio voices among the clips `learned`, scored on those `held`: the model and the stage's folder."""
     heard, dev = ([int(i) for i in part if corpora.rows[i].corpus in protocol.STUDIO] for part in (learned, held))
-    folder = stage_folder(runs, "voice", system("attention_cam").settings, settings, names, _files(corpora, heard))
+    folder = stage_folder(runs, "voice", settings.network, settings.voice, names, _files(corpora, heard))
     both = heard + dev
     rows, sounds = [corpora.rows[i] for i in both], [corpora.sounds[i] for i in both]
-    model = voice.train(rows, sounds, labels[both], np.arange(len(both)) >= len(heard), model, folder, settings, say)
+    model = voice.train(rows, sounds, labels[both], np.arange(len(both)) >= len(heard), model, folder, settings.voice, say)
     return model, folder
 
 

@@ -21,7 +21,7 @@ from avemo_core import baseline, timeline
 from avemo_core.model.attention_cam import AttentionCAM, Output
 from avemo_core.model.branches.mel_cnn import RANGE, STRIDE, shrink_mask
 from avemo_core.model.heads.cam import CamHead, Personal
-from avemo_core.types import MELS, SOUND_HOP_S, Sound, Trace
+from avemo_core.types import SOUND_HOP_S, Sound, Trace
 
 from . import augment, parallel, progress
 from .corpora.manifest import Row
@@ -57,17 +57,21 @@ def voice_output(model: AttentionCAM, mel: Tensor, mask: Tensor) -> Output:
 
 
 def draw(sound: Sound, generator: torch.Generator) -> np.ndarray:
-    """A random window [80,STEPS] that holds speech where there is some; a shorter clip is followed by its own silence."""
+    """A random window [80,STEPS], or [160,STEPS] of samples, that holds speech where there is some.
+
+    A shorter clip is followed by its own silence.
+    """
     columns = sound.log_mel.shape[1]
     if columns <= STEPS:
-        window = np.full((MELS, STEPS), sound.log_mel.min(initial=0.0), np.float32)
-        window[:, :columns] = sound.log_mel
+        silence = sound.log_mel.min(initial=0.0) if sound.samples is None else 0.0
+        window = np.full((len(sound.voice_input), STEPS), silence, np.float32)
+        window[:, :columns] = sound.voice_input
         return window
     heard = np.concatenate(([0], np.cumsum(sound.voiced)))
     share = heard[STEPS:] - heard[:-STEPS]
     good = np.flatnonzero(share >= 0.6 * share.max())
     first = int(good[int(torch.randint(len(good), (1,), generator=generator))])
-    return sound.log_mel[:, first : first + STEPS]
+    return sound.voice_input[:, first : first + STEPS].astype(np.float32, copy=False)
 
 
 class Episodes:
@@ -159,7 +163,7 @@ def clip_tokens(model: AttentionCAM, sounds: list[Sound]) -> Tensor:
         starts, ends = timeline.grid(sound.log_mel.shape[1] * 0.01)
         cut = timeline.windows(None, sound, starts, ends)
         valid = torch.from_numpy(cut.sound_valid).float().to(device)
-        tokens = voice_output(model, torch.from_numpy(cut.log_mel).to(device), valid).voice_token
+        tokens = voice_output(model, torch.from_numpy(cut.voice_input).to(device), valid).voice_token
         weight = torch.from_numpy(cut.voiced.mean(1) + 1e-3).float().to(device)
         out[n] = weight @ tokens / weight.sum()
     return out
@@ -207,14 +211,20 @@ class Drawn(Protocol):
 def batch_of(
     rows: list[int], sounds: list[Sound], labels: Tensor, classes: int, settings: Drawn, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Augmented windows [B,1,M,L] of these rows and what is wanted of them [B,K]; mixtures stay within a person."""
-    mel = torch.from_numpy(np.stack([draw(sounds[i], generator) for i in rows]))[:, None]
-    mel = levelled(augment.voices(mel, generator, settings.takes))
+    """Augmented windows of these rows, [B,1,M,L] of log-mel or [B,1,160,L] of samples, and what is wanted of them [B,K].
+
+    Mixtures stay within a person.
+    """
+    drawn = torch.from_numpy(np.stack([draw(sounds[i], generator) for i in rows]))[:, None]
+    if sounds[rows[0]].samples is None:
+        heard = levelled(augment.voices(drawn, generator, settings.takes))
+    else:
+        heard = augment.samples(drawn, generator, settings.takes)
     wanted = F.one_hot(labels[rows], classes).float()
     wanted = wanted * (1 - settings.smoothing) + settings.smoothing / classes
     if not settings.mixup:
-        return mel, wanted
-    return augment.mixup(mel, wanted, settings.mixup, generator, settings.takes)
+        return heard, wanted
+    return augment.mixup(heard, wanted, settings.mixup, generator, settings.takes)
 
 
 def train(

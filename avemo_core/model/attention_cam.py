@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .attention.temporal import TemporalAttention
 from .branches.face_cnn import FaceCNN
 from .branches.mel_cnn import STRIDE, MelCNN, shrink_mask
+from .branches.pretrained import OWN, FaceEncoder, VoiceEncoder
 from .fusion.cross_modal import CrossModalAttention
 from .heads.cam import MODALITIES, CamHead, Personal
 
@@ -47,7 +48,13 @@ class LocalTime(nn.Module):
 
 
 class AttentionCAM(nn.Module):
-    """Face crops and log-mel of a window -> logits and where they come from. Either input may be missing."""
+    """Face crops and log-mel of a window -> logits and where they come from. Either input may be missing.
+
+    Args:
+        face_encoder, voice_encoder: a network of branches/pretrained.py in the place of the own branch, by its name. Such a
+            voice encoder reads samples [B,1,160,L] where the own one reads log-mel [B,1,M,L].
+        pretrained: load the weights of those networks, downloaded where they are not cached; otherwise they are random.
+    """
 
     def __init__(
         self,
@@ -57,10 +64,21 @@ class AttentionCAM(nn.Module):
         voice_widths: tuple[int, ...] = (24, 48, 96, 128),
         voice_blocks: tuple[int, ...] = (1, 1, 1),
         width: int = 128,
+        face_encoder: str = OWN["face"],
+        voice_encoder: str = OWN["voice"],
+        pretrained: bool = False,
     ):
         super().__init__()
-        self.face_branch = FaceCNN(tuple(face_widths), tuple(face_blocks))
-        self.voice_branch = MelCNN(tuple(voice_widths), tuple(voice_blocks))
+        self.face_branch: FaceCNN | FaceEncoder = (
+            FaceCNN(tuple(face_widths), tuple(face_blocks))
+            if face_encoder == OWN["face"]
+            else FaceEncoder(face_encoder, pretrained)
+        )
+        self.voice_branch: MelCNN | VoiceEncoder = (
+            MelCNN(tuple(voice_widths), tuple(voice_blocks))
+            if voice_encoder == OWN["voice"]
+            else VoiceEncoder(voice_encoder, pretrained)
+        )
         face, voice = self.face_branch.channels, self.voice_branch.channels
         self.face_time, self.voice_time = LocalTime(face), LocalTime(voice)
         self.face_asks, self.voice_asks = CrossModalAttention(face, voice, width), CrossModalAttention(voice, face, width)
@@ -72,7 +90,7 @@ class AttentionCAM(nn.Module):
         return self.face_branch(crops)
 
     def embed_voice(self, log_mel: Tensor, valid: Tensor) -> Tensor:
-        """log_mel [B,1,M,L], valid [B,L] -> maps [B,D,M/8,L/8]."""
+        """log_mel [B,1,M,L], valid [B,L] -> maps [B,D,M/8,L/8]; a pretrained encoder: samples [B,1,160,L] -> [B,D,1,L/8]."""
         return self.voice_branch(log_mel, valid.float())
 
     def fuse(

@@ -21,6 +21,23 @@ def test_voice_augmentation_keeps_shape_and_follows_its_seed():
     assert (one.mean() - mel.mean()).abs() < 3 and all((one[k] - mel[k]).abs().max() > 1 for k in range(8))
 
 
+def test_sample_augmentation_keeps_shape_and_loudness_and_follows_its_seed():
+    drawn = torch.randn(8, 1, 160, 200) * torch.logspace(-3, 0, 8)[:, None, None, None]
+    one, again, other = (augment.samples(drawn, torch.Generator().manual_seed(s), 4) for s in (1, 1, 2))
+    assert one.shape == drawn.shape and torch.equal(one, again) and not torch.equal(one, other)
+    assert one.square().mean((1, 2, 3)).tolist() == pytest.approx([1] * 8, rel=0.05)
+    assert torch.isfinite(augment.samples(torch.zeros(2, 1, 160, 200), torch.Generator())).all()
+
+
+def test_sample_augmentation_moves_pitch_alike_for_one_person():
+    tone = torch.sin(torch.arange(32_000) * (2 * torch.pi * 1000 / 16_000)).unflatten(0, (200, 160)).T
+    heard = augment.samples(tone.expand(8, 1, 160, 200), torch.Generator().manual_seed(3), 4)
+    peaks = torch.fft.rfft(heard[:, 0].transpose(1, 2).flatten(1)).abs().argmax(1) / 2  # hertz
+    assert all(860 < float(peak) < 1160 for peak in peaks)
+    first, second = peaks[:4], peaks[4:]
+    assert (first.max() / first.min() < 1.05) and (second.max() / second.min() < 1.05) and first.mean() != second.mean()
+
+
 def test_mixup_mixes_inputs_and_targets_by_one_share():
     inputs, targets = torch.eye(5), torch.eye(5)
     mixed, wanted = augment.mixup(inputs, targets, 0.4, torch.Generator().manual_seed(1))

@@ -21,6 +21,8 @@ def shrink_mask(mask: Tensor, times: int) -> Tensor:
 class MelCNN(nn.Module):
     """Log-mel [B,1,M,L] -> maps [B,widths[-1],M/8,L/8]; padded columns stay zero and count nowhere."""
 
+    reads_samples = False
+
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128), blocks: tuple[int, ...] = (1, 1, 1)):
         super().__init__()
         self.channels = widths[-1]
