@@ -155,5 +155,6 @@ def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor
         width = uniform(0, 0.1) * length
         first = uniform(0, 1) * (length - width)
         wave = wave.masked_fill((index >= first[:, None]) & (index < (first + width)[:, None]), 0.0)
-    wave = F.layer_norm(wave, wave.shape[1:])  # one loudness, so that a mixture of two does not go to the louder
+    # one loudness, so that a mixture of two does not go to the louder; of -100 dB and less, which is silence, none
+    wave = F.layer_norm(wave, wave.shape[1:], eps=1e-10)
     return wave.unflatten(1, (columns, hop)).transpose(1, 2)[:, None]

@@ -41,6 +41,7 @@ FACE_NAMES, VOICE_NAMES = (OWN["face"], *FACES), (OWN["voice"], *VOICES)
 
 HOP = int(SOUND_HOP_S * SAMPLE_RATE)  # samples of a column
 FRAMES = 4  # of a voice network, which gives one every 320 samples, in a column of the maps
+QUIETEST = 1e-10  # power, -100 dB: quiet recordings have -60 dB
 EDGE = 40  # a frame sees 400 samples, 40 more on either side than it stands for
 
 
@@ -118,7 +119,7 @@ class VoiceEncoder(nn.Module):
             raise ValueError(f"A pretrained voice encoder reads samples [B,1,{HOP},L]; got shape {tuple(samples.shape)}.")
         wave = samples[:, 0].masked_fill(mask[:, None] == 0, 0.0).transpose(1, 2).flatten(1).float()
         # what the large networks expect; the base ones normalise in their first layer, so it changes nothing for them
-        wave = F.layer_norm(wave, wave.shape[1:])
+        wave = F.layer_norm(wave, wave.shape[1:], eps=QUIETEST)
         wave = F.pad(wave, (EDGE, EDGE + valid.shape[1] * STRIDE * HOP - wave.shape[1]))
         with torch.no_grad(), torch.autocast(wave.device.type, enabled=False):
             frames = torch.stack(self.network.extract_features(wave)[0])  # [n,B,4 T',D]
