@@ -221,14 +221,17 @@ def test_a_known_person_by_hand():
     with torch.no_grad():
         head.face.copy_(torch.tensor([[1.0, 0.0], [0.5, -1.0]]))
         head.face_personal.copy_(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
+        head.face_mean.copy_(torch.tensor([2.0, 7.0]))
     shift, scale = torch.tensor([[2.0, -4.0]]).expand(2, -1), torch.tensor([[3.0, 1.0]]).expand(2, -1)
     person = Personal({"face": shift}, {"face": scale}, torch.tensor([[0.5, 0.0], [0.0, 0.5]]))
     pooled = torch.tensor([[3.0, 1.0], [3.0, 1.0]])
-    # ([3,1] - 0.5 * [2,-4]) * [2,1] = [4,3]; votes [[1,1],[1,-1]]; a face that is not known at all is a stranger's
-    assert head.sums("face", pooled, person).tolist() == [[7, 1], [3, 0.5]]
-    # what is usual: -0.25 * votes of 0.5 * [2,-4] * [2,1] = -0.25 * votes of [2,-2]
+    # [3,1] - 0.5 * [2,-4] = [2,3], which lies [0,-4] from the mean, stretched by [2,1] about it: [2,3]
+    # votes [[1,1],[1,-1]]; a face that is not known at all is a stranger's
+    assert head.sums("face", pooled, person).tolist() == [[5, -1], [3, 0.5]]
+    assert head.sums("face", pooled + 1, person).tolist() == [[5 + 3, -1 + 1], [4, 0]]  # [3,4] -> [4,4]
+    # what is usual: the token less what is taken off is [1,3] = [3,1] - [2,-2]; -0.25 * votes of [2,-2] * [2,1]
     usual = head.usual("face", person, torch.tensor([0.25, 0.25]))
-    assert usual.tolist() == [[0, -1], [0, 0]]
+    assert usual.tolist() == [[-0.5, -1.5], [0, 0]]
     assert head.votes("face", person).tolist() == [[[2, 1], [2, -1]], [[1, 0], [0.5, -1]]]
 
 

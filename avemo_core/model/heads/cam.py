@@ -20,11 +20,6 @@ class Personal:
     scale: dict[str, Tensor]
     trust: Tensor
 
-    def of(self, which: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Of one modality: what is taken off [B,D], what the rest is multiplied by [B,D], trust [B,1]."""
-        trust = self.trust[:, MODALITIES.index(which), None]
-        return trust * self.shift[which], 1 + trust * (self.scale[which] - 1), trust
-
 
 class CamHead(nn.Module):
     """Linear votes of two feature maps, weighted by temporal attention and by the modality's weight; one shared bias.
@@ -57,19 +52,28 @@ class CamHead(nn.Module):
         scores = self.balance.expand_as(available).masked_fill(available == 0, -1e4)
         return torch.softmax(scores, dim=1) * available
 
+    def known(self, which: str, personal: Personal) -> tuple[Tensor, Tensor, Tensor]:
+        """Of one modality: what is taken off [B,D], what the rest is multiplied by [B,D], trust [B,1].
+
+        Tokens are stretched about the mean of people at large, where the person's own mean was moved to.
+        """
+        trust = personal.trust[:, MODALITIES.index(which), None]
+        scale = 1 + trust * (personal.scale[which] - 1)
+        return trust * personal.shift[which] + getattr(self, f"{which}_mean") * (1 - 1 / scale), scale, trust
+
     def votes(self, which: str, personal: Personal | None = None) -> Tensor:
         """The weights [K,D] of one modality, or [B,K,D] where the person of each window is known."""
         weight: Tensor = getattr(self, which)
         if personal is None:
             return weight
-        _, scale, trust = personal.of(which)
+        _, scale, trust = self.known(which, personal)
         return (weight + trust[:, None] * getattr(self, f"{which}_personal")) * scale[:, None]
 
     def sums(self, which: str, pooled: Tensor, personal: Personal | None = None) -> Tensor:
         """Pooled tokens [B,D] -> what the modality says before its weight [B,K]."""
         if personal is None:
             return pooled @ self.votes(which).T
-        usual, scale, trust = personal.of(which)
+        usual, scale, trust = self.known(which, personal)
         return self._cast(which, (pooled - usual) * scale, trust)
 
     def _cast(self, which: str, tokens: Tensor, trust: Tensor) -> Tensor:
@@ -78,7 +82,7 @@ class CamHead(nn.Module):
 
     def usual(self, which: str, personal: Personal, weight: Tensor) -> Tensor:
         """Evidence [B,K] of the person's own mean: what is taken off because it is usual for this person."""
-        usual, scale, trust = personal.of(which)
+        usual, scale, trust = self.known(which, personal)
         return -self._cast(which, usual * scale, trust) * weight[:, None]
 
     def evidence(
