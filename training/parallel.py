@@ -68,8 +68,15 @@ def first_alone() -> Iterator[None]:
 
 
 def own(rows: int, together: int = 1) -> slice:
-    """This process's share of a batch; runs of `together` rows, one person's, stay whole. May be empty."""
+    """This process's share of a batch; runs of `together` rows, one person's, stay whole.
+
+    AvemoError where there are fewer people than processes.
+    """
     groups = rows // together
+    if groups < size():
+        raise AvemoError(
+            f"{size()} processes would share batches of {groups} people; give --nproc-per-node {groups} or less."
+        )
     first, last = (groups * n // size() * together for n in (rank(), rank() + 1))
     return slice(first, last)
 
@@ -120,7 +127,7 @@ class _Summed(torch.autograd.Function):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Statistics over the rows of all processes, of which one may have none (nn.SyncBatchNorm runs on CUDA only)."""
+    """Statistics over the rows of all processes (nn.SyncBatchNorm runs on CUDA only)."""
 
     def forward(self, maps: Tensor) -> Tensor:
         if not self.training:
