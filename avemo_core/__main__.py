@@ -92,7 +92,8 @@ def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> tuple["
     told = found.summary()
     ERRORS.print(f"Baseline from {told['clips']} clips: {told['face_s']} s of face, {told['voice_s']} s of speech.")
     if hardly_known(told):
-        ERRORS.print(f"{hardly_known(told)} Give clips of other moods, or --neutral if they are neutral.", soft_wrap=True)
+        advice = "Give more of them." if neutral else "Give clips of other moods, or --neutral if they are neutral."
+        ERRORS.print(f"{hardly_known(told)} {advice}", soft_wrap=True)
     return found, len(files) - len(read)
 
 

@@ -40,6 +40,7 @@ class Baseline:
     of: dict[str, Known]  # of each modality alone
     together: dict[str, Known]  # of each beside the other
     clips: int
+    neutral: bool = False  # the clips were known to be neutral
 
     def personal(self, windows: int, device: torch.device, together: bool = False) -> Personal:
         """The same person in every one of `windows` windows; `together` where both modalities count."""
@@ -56,7 +57,8 @@ class Baseline:
     def summary(self) -> dict[str, Any]:
         """What a record says of it."""
         seconds = {f"{name}_s": round(self.of[name].seconds, 2) for name in MODALITIES}
-        return {"clips": self.clips} | seconds | {f"{name}_trust": round(self.of[name].trust, 3) for name in MODALITIES}
+        trust = {f"{name}_trust": round(self.of[name].trust, 3) for name in MODALITIES}
+        return {"clips": self.clips, "neutral": self.neutral} | seconds | trust
 
 
 def scale(head: CamHead, which: str, variance: Tensor, clips: Tensor | float) -> Tensor:
@@ -104,7 +106,8 @@ def estimate(head: CamHead, which: str, traces: Sequence[Trace], neutral: bool =
     tokens = torch.stack([torch.as_tensor(one, dtype=mean.dtype, device=mean.device) for one in chosen])
     share = (draws / n)[:, None]
     own = (share * tokens).sum(0)
-    trust = n / (n + float(head.kappa[MODALITIES.index(which)]))  # type: ignore[index]
+    kappa: Tensor = head.kappa_neutral if neutral else head.kappa  # type: ignore[assignment]
+    trust = n / (n + float(kappa[MODALITIES.index(which)]))
     if neutral:
         return Known(own - mean - getattr(head, f"{which}_offsets")[0], torch.ones_like(mean), trust, seconds)
     variance = (share * (tokens - own) ** 2).sum(0) * len(tokens) / max(len(tokens) - 1, 1)
@@ -118,4 +121,4 @@ def learn(head: CamHead, clips: Sequence[dict[str, Trace]], neutral: bool = Fals
     alone, together = (
         {name: estimate(head, name, traces, neutral, beside) for name, traces in own.items()} for beside in (False, True)
     )
-    return Baseline(alone, together, len(clips))
+    return Baseline(alone, together, len(clips), neutral)

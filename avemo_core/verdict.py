@@ -88,6 +88,8 @@ def hardly_known(baseline: dict[str, Any]) -> str:
     """A sentence where a personal baseline, by its summary, changes a reading by a trifle only; else nothing."""
     if max(baseline["face_trust"], baseline["voice_trust"]) >= TRIFLE:
         return ""
+    if baseline["neutral"]:
+        return "There is too little of the person in what was given to go by."
     if baseline["clips"] == 1:
         return "One clip hardly tells the person from the emotion."
     return "These clips differ too little to tell the person from the emotion."

@@ -309,7 +309,7 @@ def test_what_is_taken_off_as_usual_by_hand(analyzer, results, name, which):
     usual = trace.token - getattr(head, f"{which}_mean").numpy() - getattr(head, f"{which}_offsets")[0].numpy()
     assert baseline.of[which].shift.numpy() == pytest.approx(usual, abs=1e-4)
     draws = trace.seconds / 2
-    trust = draws / (draws + float(head.kappa[("face", "voice").index(which)]))
+    trust = draws / (draws + float(head.kappa_neutral[("face", "voice").index(which)]))
     assert baseline.of[which].trust == pytest.approx(trust) and 0 < trust < 1
     votes = (getattr(head, which) + trust * getattr(head, f"{which}_personal")).detach().numpy()
     known = analyzer.read(result.clip, result.faces, result.sound, baseline=baseline)

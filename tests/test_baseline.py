@@ -85,7 +85,8 @@ def test_a_person_may_be_seen_in_some_clips_and_heard_in_others():
     found = baseline.learn(small_head(), clips, neutral=True)
     assert found.of["face"].shift.tolist() == pytest.approx([3, 2]) and found.of["voice"].shift.tolist() == [5]
     trust = [3 / (3 + KAPPA), 0.5 / (0.5 + KAPPA)]
-    assert found.summary() == {"clips": 4, "face_s": 6, "voice_s": 1, "face_trust": 0.6, "voice_trust": 0.2}
+    told = {"clips": 4, "neutral": True, "face_s": 6, "voice_s": 1, "face_trust": 0.6, "voice_trust": 0.2}
+    assert found.summary() == told
     person = found.personal(3, torch.device("cpu"))
     assert person.trust.shape == (3, 2) and person.trust[2].tolist() == pytest.approx(trust)
     assert person.shift["face"].shape == (3, 2) and person.scale["voice"].shape == (3, 1)

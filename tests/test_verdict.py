@@ -111,13 +111,14 @@ def test_a_label_that_neither_face_nor_voice_has_is_no_answer():
 
 
 @pytest.mark.parametrize(
-    ("clips", "face", "voice", "said"),
+    ("clips", "neutral", "face", "voice", "said"),
     [
-        (3, 0.0, 0.05, "These clips differ too little to tell the person from the emotion."),
-        (1, 0.0, 0.0, "One clip hardly tells the person from the emotion."),
-        (3, 0.0, 0.4, ""),
-        (1, 0.6, 0.0, ""),
+        (3, False, 0.0, 0.05, "These clips differ too little to tell the person from the emotion."),
+        (1, False, 0.0, 0.0, "One clip hardly tells the person from the emotion."),
+        (1, True, 0.05, 0.0, "There is too little of the person in what was given to go by."),
+        (3, False, 0.0, 0.4, ""),
+        (1, True, 0.6, 0.0, ""),
     ],
 )
-def test_a_baseline_that_hardly_counts_is_said(clips, face, voice, said):
-    assert hardly_known({"clips": clips, "face_trust": face, "voice_trust": voice}) == said
+def test_a_baseline_that_hardly_counts_is_said(clips, neutral, face, voice, said):
+    assert hardly_known({"clips": clips, "neutral": neutral, "face_trust": face, "voice_trust": voice}) == said

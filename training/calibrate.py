@@ -21,7 +21,7 @@ from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.model.heads.cam import MODALITIES, CamHead
 from avemo_core.types import ClipResult, FaceTrack, Sound, Trace
 
-from . import joint
+from . import enrolment, joint
 from .corpora import ferplus
 from .corpora.manifest import Row
 
@@ -181,13 +181,14 @@ def fit_spreads(
 
 
 def fit_kappa(head: CamHead, clips: Sequence[Clip], strangers: Sequence[ClipResult]) -> None:
-    """Sets the head's kappa, by modality, in place: how many draws of a person it takes to believe in that person.
+    """Sets the head's kappas, by modality, in place: how many draws of a person it takes to believe in that person.
 
     Of KAPPAS the one of the best mean UAR over the corpora with every person's clips as their baseline, among those that
-    cost at most COST where a person's clips all carry one emotion; the largest where each costs more. Left as it is where
-    no dev person has the modality.
+    cost at most COST where a person's clips all carry one emotion; the largest where each costs more. With neutral clips as
+    the baseline, of which only the others are scored, the best. Left as it is where no dev person has the modality.
     """
     kappa: torch.Tensor = head.kappa  # type: ignore[assignment]
+    by_neutral: torch.Tensor = head.kappa_neutral  # type: ignore[assignment]
     for place, which in enumerate(MODALITIES):
         own_clips, traces = _of(which, clips, strangers)
         if not traces:
@@ -204,19 +205,37 @@ def fit_kappa(head: CamHead, clips: Sequence[Clip], strangers: Sequence[ClipResu
                 best, gained = value, found
         kappa[place] = best
 
+        drawn = [one for one in enrolment.draw([clip.row for clip in own_clips], "neutral") if not one.lacks]
+        scored, learned = [one.scored for one in drawn], [one.learned for one in drawn]
+        if drawn:
+            scores = []
+            for value in KAPPAS:
+                by_neutral[place] = value
+                scores.append(personal_uar(head, which, own_clips, traces, scored, learned))
+            by_neutral[place] = KAPPAS[int(np.argmax(scores))]
+
 
 @torch.no_grad()
 def personal_uar(
-    head: CamHead, which: str, clips: Sequence[Clip], traces: Sequence[Trace], people: list[list[int]]
+    head: CamHead,
+    which: str,
+    clips: Sequence[Clip],
+    traces: Sequence[Trace],
+    people: list[list[int]],
+    neutral: list[list[int]] | None = None,
 ) -> float:
-    """Mean UAR over the corpora of one modality, each of `people` (places in `clips`) read against all of their clips."""
-    said = np.zeros(len(clips), int)
-    for own in people:
-        person = baseline.learn(head, [{which: traces[n]} for n in own]).personal(len(own), head.bias.device)
+    """Mean UAR over the corpora of one modality, each of `people` (places in `clips`) read against all of their clips.
+
+    Where `neutral` is given, each is read against these clips, known to be neutral.
+    """
+    said = np.full(len(clips), -1)
+    for own, learned in zip(people, neutral or people, strict=True):
+        known = baseline.learn(head, [{which: traces[n]} for n in learned], neutral is not None)
         tokens = torch.from_numpy(np.stack([traces[n].token for n in own])).float()
-        said[own] = (head.bias + head.sums(which, tokens, person)).argmax(1).numpy()
-    truth, corpora = np.array([clip.truth for clip in clips]), np.array([clip.row.corpus for clip in clips])
-    by_corpus = [balanced_accuracy_score(truth[corpora == c], said[corpora == c]) for c in np.unique(corpora)]
+        said[own] = (head.bias + head.sums(which, tokens, known.personal(len(own), head.bias.device))).argmax(1).numpy()
+    kept = [n for n in range(len(clips)) if said[n] >= 0]
+    truth, corpora = np.array([clips[n].truth for n in kept]), np.array([clips[n].row.corpus for n in kept])
+    by_corpus = [balanced_accuracy_score(truth[corpora == c], said[kept][corpora == c]) for c in np.unique(corpora)]
     return float(np.mean(by_corpus)) if by_corpus else 0.0
 
 

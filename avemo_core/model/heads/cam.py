@@ -37,7 +37,9 @@ class CamHead(nn.Module):
         self.voice_personal = nn.Parameter(torch.zeros(classes, voice))
         self.bias = nn.Parameter(torch.zeros(classes))
         self.balance = nn.Parameter(torch.zeros(2))  # softmax over the modalities that are there
-        self.register_buffer("kappa", torch.full((2,), 2.0))  # draws' worth of trust in people at large, by modality
+        # Draws' worth of trust in people at large, by modality: beside unlabelled clips, beside clips known to be neutral.
+        self.register_buffer("kappa", torch.full((2,), 2.0))
+        self.register_buffer("kappa_neutral", torch.full((2,), 2.0))
         # Usual spread of the readings of one person's clips, by modality: where all carry one emotion, where they differ.
         self.register_buffer("spreads", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
         # What is usual: the mean token of people at large, how each emotion differs from it (rows add to zero), and how
