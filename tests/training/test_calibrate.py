@@ -90,7 +90,7 @@ def test_neutral_goes_first_as_far_as_it_costs_little():
     logits[:100, 0], logits[100:, 0], logits[100:, 3] = 9, 0, np.arange(1, 101) / 20 + 0.001
     those = cases(logits, np.array([0] * 100 + [3] * 100))
     assert calibrate.neutral_bias(those, 1.0) == pytest.approx(0.2)  # 1.5 and 2.5 points of UAR
-    assert calibrate.neutral_bias(those, 0.5) == pytest.approx(0.4)  # logits twice as sharp
+    assert calibrate.neutral_bias(those, 2.0) == pytest.approx(0.1)  # leads of half the size
     assert calibrate.neutral_bias(those[100:], 1.0) == 0  # without neutral clips nothing is known
 
 
