@@ -133,7 +133,7 @@ def test_one_process_has_the_whole_batch():
 
 def test_more_processes_than_people_are_refused(monkeypatch):
     monkeypatch.setattr(parallel, "size", lambda: 6)
-    with pytest.raises(AvemoError, match=r"6 processes would share 5 people a batch; give --nproc-per-node 5 or less\."):
+    with pytest.raises(AvemoError, match=r"6 processes would share batches of 5 people; give --nproc-per-node 5 or less\."):
         parallel.own(20, together=4)
 
 
