@@ -50,7 +50,8 @@ def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Readi
     """The most likely label with its confidence; abstains below the threshold, where face and voice differ and the answer is
     neither's, and where there is nothing to read."""
     top = np.sort(both.probabilities)[::-1]
-    label = LABELS[int(both.probabilities.argmax())]
+    most = int(both.probabilities.argmax())
+    label = LABELS[most] if most < len(LABELS) else LABELS[0]  # an eighth class, calm, counts as neutral
     used = calibration.of(condition_of(face, voice))
     confidence = float(top[0])
     if not (face.available or voice.available):

@@ -122,3 +122,9 @@ def test_a_label_that_neither_face_nor_voice_has_is_no_answer():
 )
 def test_a_baseline_that_hardly_counts_is_said(clips, neutral, face, voice, said):
     assert hardly_known({"clips": clips, "neutral": neutral, "face_trust": face, "voice_trust": voice}) == said
+
+
+def test_an_eighth_class_calm_counts_as_neutral():
+    calm = Reading("voice", np.array([0.1, *[0.02] * 6, 0.78]), np.full((1, 8), 1 / 8), True)
+    found = verdict(CALIBRATION, reading("face", None), calm, calm)
+    assert (found.label, found.confidence, found.abstained) == ("neutral", 0.78, False)

@@ -10,7 +10,7 @@ from avemo_core.calibration import Calibration, Condition
 from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.types import FaceTrack
 from tests.training.material import acted, row, tiny, write_pictures
-from training import calibrate, features, voice
+from training import calibrate, features, recipe, voice
 from training.corpora import ferplus
 
 RNG = np.random.default_rng(8)
@@ -136,6 +136,17 @@ def test_a_model_that_shouts_is_calibrated_to_say_the_same(dev):
     assert set(quiet.personal) == {"face", "voice", "both"}
     assert set(measured) == {"none", "unlabelled"} and measured["none"]["voice"]["acted"]["n"] == 21
     assert measured["unlabelled"]["face"]["acted"]["n"] == 4 and measured["none"]["face"]["ferplus"]["n"] == len(pictures)
+
+
+def test_eight_classes_are_calibrated_as_seven_are(dev):
+    clips, pictures = dev
+    calm = tiny(8).eval()
+    with torch.no_grad():
+        calm.head.bias[7] = 50.0  # says nothing but calm
+    fitted, measured = calibrate.fit(calm, clips, pictures, recipe.EIGHT)
+    result = calibrate.read(calibrate.reader(calm, fitted), clips[0])
+    assert result.voice.probabilities.shape == (8,) and result.voice.probabilities.argmax() == 7
+    assert result.verdict.label == "neutral" and measured["none"]["voice"]["acted"]["n"] == 21
 
 
 def test_a_clip_is_read_from_its_features_as_from_its_file(analyzer, clip_of, tmp_path):
