@@ -68,7 +68,9 @@ def test_voice_networks_are_those_of_torchaudios_bundles(name):
     assert len(layers) == len(ours.mixture) and layers[0].shape == (1, 100, ours.projection.in_features)
 
 
-def learns_but_the_network_stays(encoder: VoiceEncoder) -> None:
+@pytest.mark.parametrize("name", ["wavlm_base", None])
+def test_a_voice_network_is_frozen_and_what_follows_it_learns(small_voice, name):
+    encoder = VoiceEncoder(name or small_voice)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     encoder.train()
     assert encoder.training and not any(part.training for part in encoder.network.modules())
@@ -80,14 +82,6 @@ def learns_but_the_network_stays(encoder: VoiceEncoder) -> None:
     assert all(p.grad is None for p in encoder.network.parameters()) and encoder.mixture.grad.abs().max() > 0
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("network"), name
-
-
-def test_wavlm_is_frozen_and_what_follows_it_learns():
-    learns_but_the_network_stays(VoiceEncoder("wavlm_base"))
-
-
-def test_a_voice_network_is_frozen_and_what_follows_it_learns(small_voice):
-    learns_but_the_network_stays(VoiceEncoder(small_voice))
 
 
 def test_the_mixture_starts_as_the_mean_of_the_layers(small_voice):

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.progress import track as progress_bar
 
 from avemo_core import Analyzer
-from avemo_core.analyzer import device_of
 from avemo_core.baseline import Baseline
 from avemo_core.calibration import CONDITIONS
+from avemo_core.device import device_of
 from avemo_core.labels import LABELS
 
 from . import calibrate, child, enrolment, evaluate, metrics, progress, protocol

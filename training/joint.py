@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avemo_core import baseline
 from avemo_core.labels import LABELS, K
 from avemo_core.model.attention_cam import AttentionCAM
 from avemo_core.model.branches.mel_cnn import STRIDE, shrink_mask
+from avemo_core.model.heads.cam import CamHead, Personal
 from avemo_core.types import FACE_STEP_S, SOUND_HOP_S, Sound
 
 from . import augment, face, parallel, progress, voice
@@ -185,6 +187,34 @@ class Pairs:
         return tokens, present, mel, wanted, torch.tensor(one_person)
 
 
+def others(groups: int, takes: int, generator: torch.Generator) -> Tensor:
+    """Weights [G,T,T]: row t averages half or more of the group's other takes, never itself."""
+    order = torch.rand(groups, takes, takes, generator=generator)
+    order.diagonal(dim1=1, dim2=2).fill_(2.0)
+    many = torch.randint(max(1, takes // 2), takes, (groups, takes, 1), generator=generator)
+    chosen = (order.argsort(2).argsort(2) < many).float()
+    return chosen / many
+
+
+def personal_of(head: CamHead, which: str, tokens: Tensor, weights: Tensor, neutral: Tensor | None = None) -> Personal:
+    """tokens [G*T,D] -> each take against its person's others under `weights` [G,T,T]: rows add to one, or are empty.
+
+    In groups where `neutral` [G] holds, the others are known to be neutral.
+    """
+    groups, takes, _ = weights.shape
+    own = tokens.view(groups, takes, -1)
+    many = (weights > 0).sum(2).flatten().float()
+    mean = weights @ own
+    variance = (weights @ own**2 - mean**2).clamp(min=0).flatten(0, 1) * (many / (many - 1).clamp(min=1))[:, None]
+    shift = mean.flatten(0, 1) - getattr(head, f"{which}_mean")
+    scale = baseline.scale(head, which, variance.detach(), many[:, None].clamp(min=1))
+    if neutral is not None:
+        known = neutral.repeat_interleave(takes)[:, None]
+        shift = torch.where(known, shift - getattr(head, f"{which}_offsets")[0], shift)
+        scale = torch.where(known, torch.ones_like(scale), scale)
+    return Personal({which: shift}, {which: scale}, (many > 0).float()[:, None].expand(-1, 2))
+
+
 def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, generator: torch.Generator) -> Tensor:
     """Cross-entropy of both together plus each modality's own, of strangers and of known people, one modality dropped."""
     device, takes = model.head.bias.device, settings.takes
@@ -206,7 +236,7 @@ def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, 
     face_token, voice_token = (parallel.gather(one, len(mel), takes) for one in (out.face_token, out.voice_token))
     head, known_of = model.head, {}
     weights = head.modality_weights(available)
-    enrolled = voice.others(settings.people, takes, generator).to(device)
+    enrolled = others(settings.people, takes, generator).to(device)
     neutral = (wanted.argmax(1) == 0).view(settings.people, 1, takes)
     by_neutral = (torch.rand(settings.people, generator=generator) < settings.neutral).to(device)
     by_neutral &= neutral.sum((1, 2)) > 1  # where one is read, another is left to enrol
@@ -218,7 +248,7 @@ def loss_of(model: AttentionCAM, batch: tuple[Tensor, ...], settings: Settings, 
         there_too = there.view(settings.people, 1, takes)
         share = enrolled * there_too
         share = share / share.sum(2, keepdim=True).clamp(min=1e-6)
-        person = voice.personal_of(head, which, pooled, share, by_neutral)
+        person = personal_of(head, which, pooled, share, by_neutral)
         known_of[which] = replace(person, trust=person.trust * there[:, None])  # nothing enrolled is trust 0 already
         voice.learn_usual(head, which, pooled.detach(), wanted, there, settings.people)
     if not bool(one_person.any()):  # no person is both seen and heard: people at large are those of the pictures

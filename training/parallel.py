@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from avemo_core.analyzer import device_of
+from avemo_core.device import device_of
 from avemo_core.types import AvemoError
 
 PATIENCE = timedelta(days=1)  # the others wait while the first makes features; torchrun ends them where one fails

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from avemo_core import baseline, timeline
 from avemo_core.model.attention_cam import AttentionCAM, Output
 from avemo_core.model.branches.mel_cnn import RANGE, STRIDE, shrink_mask
-from avemo_core.model.heads.cam import CamHead, Personal
+from avemo_core.model.heads.cam import CamHead
 from avemo_core.types import SOUND_HOP_S, Sound, Trace
 
 from . import augment, parallel, progress
@@ -97,34 +97,6 @@ class Episodes:
         """`takes` row numbers of one person."""
         moods = self.people[int(torch.multinomial(self.weights, 1, generator=self.generator))]
         return [mood[self.below(len(mood))] for mood in (moods[self.below(len(moods))] for _ in range(self.takes))]
-
-
-def others(groups: int, takes: int, generator: torch.Generator) -> Tensor:
-    """Weights [G,T,T]: row t averages half or more of the group's other takes, never itself."""
-    order = torch.rand(groups, takes, takes, generator=generator)
-    order.diagonal(dim1=1, dim2=2).fill_(2.0)
-    many = torch.randint(max(1, takes // 2), takes, (groups, takes, 1), generator=generator)
-    chosen = (order.argsort(2).argsort(2) < many).float()
-    return chosen / many
-
-
-def personal_of(head: CamHead, which: str, tokens: Tensor, weights: Tensor, neutral: Tensor | None = None) -> Personal:
-    """tokens [G*T,D] -> each take against its person's others under `weights` [G,T,T]: rows add to one, or are empty.
-
-    In groups where `neutral` [G] holds, the others are known to be neutral.
-    """
-    groups, takes, _ = weights.shape
-    own = tokens.view(groups, takes, -1)
-    many = (weights > 0).sum(2).flatten().float()
-    mean = weights @ own
-    variance = (weights @ own**2 - mean**2).clamp(min=0).flatten(0, 1) * (many / (many - 1).clamp(min=1))[:, None]
-    shift = mean.flatten(0, 1) - getattr(head, f"{which}_mean")
-    scale = baseline.scale(head, which, variance.detach(), many[:, None].clamp(min=1))
-    if neutral is not None:
-        known = neutral.repeat_interleave(takes)[:, None]
-        shift = torch.where(known, shift - getattr(head, f"{which}_offsets")[0], shift)
-        scale = torch.where(known, torch.ones_like(scale), scale)
-    return Personal({which: shift}, {which: scale}, (many > 0).float()[:, None].expand(-1, 2))
 
 
 @torch.no_grad()

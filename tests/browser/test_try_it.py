@@ -472,7 +472,4 @@ def test_theme_switch_recolours_the_plot(read: Page) -> None:
     line = read.locator(".plot .scatterlayer .trace path.js-line").first
     before = line.evaluate("node => getComputedStyle(node).stroke")
     read.locator("#theme").click()
-    read.wait_for_function(
-        "before => getComputedStyle(document.querySelector('.plot .scatterlayer .trace path.js-line')).stroke !== before",
-        arg=before,
-    )
+    expect(line).not_to_have_css("stroke", before)

@@ -1,5 +1,6 @@
 """The joint stage: pairs of a face and a voice, what they teach of people, and stops at any moment."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from avemo_core.labels import LABELS
+from avemo_core.model.heads.cam import CamHead
 from tests.training.material import SILENT, Stopped, acted, after, tiny
 from training import joint, progress
 
@@ -87,6 +89,33 @@ def test_dropping_a_modality_or_seeing_nobody_is_a_finite_loss():
             assert torch.isfinite(loss) and loss > 0
     gradient = model.head.voice_personal.grad
     assert torch.isfinite(gradient).all() and gradient.any()  # the reading of known people is learned too
+
+
+# ---------------------------------------------------------------- a person who is known
+
+
+def test_a_take_is_compared_with_other_takes_never_with_itself():
+    weights = joint.others(200, 6, torch.Generator().manual_seed(2))
+    assert not weights.diagonal(dim1=1, dim2=2).any()
+    assert torch.allclose(weights.sum(2), torch.ones(200, 6))
+    many = (weights > 0).sum(2)
+    assert Counter(many.flatten().tolist()).keys() == {3, 4, 5}
+    assert torch.allclose(weights, (weights > 0) / many[..., None])
+
+
+def test_the_person_of_a_take_by_hand():
+    head = CamHead(2, 1, 1)
+    with torch.no_grad():
+        head.voice_mean.fill_(1.0)
+        head.voice_spread.fill_(2.0)
+    tokens = torch.tensor([[5.0], [7.0], [9.0], [0.0], [0.0], [3.0]])
+    weights = torch.tensor([[[0, 1, 0], [0.5, 0, 0.5], [0.5, 0.5, 0]], [[0, 0, 1], [0, 0, 0], [0.5, 0.5, 0]]])
+    person = joint.personal_of(head, "voice", tokens, weights)
+    assert (person.trust[:, 1, None] * person.shift["voice"]).flatten().tolist() == pytest.approx([6, 6, 5, 2, 0, -1])
+    assert person.trust[:, 1].tolist() == [1, 1, 1, 1, 0, 1]  # nothing is known of who has no other take
+    # one take tells nothing of a spread; of two, 5 and 9 vary by 8, 5 and 7 by 2: (v + 8 * 4) / 9 against 4
+    lively = [1, (4 * 9 / 40) ** 0.5, (4 * 9 / 34) ** 0.5, 1, 1, (4 * 9 / 32) ** 0.5]
+    assert person.scale["voice"].flatten().tolist() == pytest.approx(lively)
 
 
 # ---------------------------------------------------------------- training

@@ -88,35 +88,11 @@ def test_corpora_are_drawn_by_the_root_of_their_size_and_people_and_moods_alike(
     assert np.mean(rare) == pytest.approx(0.5, abs=0.03)  # one take of fifteen, but one mood of two
 
 
-def test_a_take_is_compared_with_other_takes_never_with_itself():
-    weights = voice.others(200, 6, torch.Generator().manual_seed(2))
-    assert not weights.diagonal(dim1=1, dim2=2).any()
-    assert torch.allclose(weights.sum(2), torch.ones(200, 6))
-    many = (weights > 0).sum(2)
-    assert Counter(many.flatten().tolist()).keys() == {3, 4, 5}
-    assert torch.allclose(weights, (weights > 0) / many[..., None])
-
-
 def head_of(classes: int, width: int) -> CamHead:
     head = CamHead(classes, 1, width)
     with torch.no_grad():
         head.voice.zero_()
     return head
-
-
-def test_the_person_of_a_take_by_hand():
-    head = head_of(2, 1)
-    with torch.no_grad():
-        head.voice_mean.fill_(1.0)
-        head.voice_spread.fill_(2.0)
-    tokens = torch.tensor([[5.0], [7.0], [9.0], [0.0], [0.0], [3.0]])
-    weights = torch.tensor([[[0, 1, 0], [0.5, 0, 0.5], [0.5, 0.5, 0]], [[0, 0, 1], [0, 0, 0], [0.5, 0.5, 0]]])
-    person = voice.personal_of(head, "voice", tokens, weights)
-    assert (person.trust[:, 1, None] * person.shift["voice"]).flatten().tolist() == pytest.approx([6, 6, 5, 2, 0, -1])
-    assert person.trust[:, 1].tolist() == [1, 1, 1, 1, 0, 1]  # nothing is known of who has no other take
-    # one take tells nothing of a spread; of two, 5 and 9 vary by 8, 5 and 7 by 2: (v + 8 * 4) / 9 against 4
-    lively = [1, (4 * 9 / 40) ** 0.5, (4 * 9 / 34) ** 0.5, 1, 1, (4 * 9 / 32) ** 0.5]
-    assert person.scale["voice"].flatten().tolist() == pytest.approx(lively)
 
 
 def test_what_is_usual_converges_to_the_planted_world():
