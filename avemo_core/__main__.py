@@ -90,10 +90,10 @@ def learn(analyzer: "Analyzer", files: Sequence[Path], neutral: bool) -> tuple["
         raise AvemoError(f"No clip of --baseline could be read ({len(files)} found); give clips of the person.")
     found = analyzer.learn(read, neutral)
     told = found.summary()
-    ERRORS.print(f"Baseline from {told['clips']} clips: {told['face_s']} s of face, {told['voice_s']} s of speech.")
+    clips = "1 clip" if told["clips"] == 1 else f"{told['clips']} clips"
+    ERRORS.print(f"Baseline from {clips}: {told['face_s']} s of face, {told['voice_s']} s of speech.")
     if hardly_known(told):
-        advice = "Give more of them." if neutral else "Give clips of other moods, or --neutral if they are neutral."
-        ERRORS.print(f"{hardly_known(told)} {advice}", soft_wrap=True)
+        ERRORS.print(hardly_known(told), soft_wrap=True)
     return found, len(files) - len(read)
 
 

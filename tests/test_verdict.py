@@ -113,9 +113,21 @@ def test_a_label_that_neither_face_nor_voice_has_is_no_answer():
 @pytest.mark.parametrize(
     ("clips", "neutral", "face", "voice", "said"),
     [
-        (3, False, 0.0, 0.05, "These clips differ too little to tell the person from the emotion."),
-        (1, False, 0.0, 0.0, "One clip hardly tells the person from the emotion."),
-        (1, True, 0.05, 0.0, "There is too little of the person in what was given to go by."),
+        (
+            3,
+            False,
+            0.0,
+            0.05,
+            "They differ too little to tell the person from the emotion; add other moods, or say that they are neutral.",
+        ),
+        (
+            1,
+            False,
+            0.0,
+            0.0,
+            "One clip hardly tells the person from the emotion; give clips of other moods, or say that it is neutral.",
+        ),
+        (1, True, 0.05, 0.0, "There is too little of the person in them to go by; give more."),
         (3, False, 0.0, 0.4, ""),
         (1, True, 0.6, 0.0, ""),
     ],

@@ -87,7 +87,7 @@ export function others(holder, onClips) {
   holder.replaceChildren(
     el('details', {},
       el('summary', {}, 'Compare with this person\u2019s other clips'),
-      el('p', { class: 'small dim mt2' }, `People differ. With 1 to ${MOST_OTHERS} further clips of the same person, this one is read against how they usually are. Those clips are deleted as soon as it is read.`),
+      el('p', { class: 'small dim mt2' }, `People differ. With 1 to ${MOST_OTHERS} further clips of the same person, in different moods or all neutral, this one is read against how they usually are. Those clips are deleted as soon as it is read.`),
       el('label', { class: 'tick mt3' }, neutral, 'They are neutral in all of them'),
       el('button', { type: 'button', class: 'btn s mt3', onclick: () => input.click() }, 'Choose their clips'),
       input,
