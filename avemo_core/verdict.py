@@ -92,8 +92,8 @@ def hardly_known(baseline: dict[str, Any]) -> str:
     if baseline["neutral"]:
         return "There is too little of the person in them to go by; give more."
     if baseline["clips"] == 1:
-        return "One clip hardly tells the person from the emotion; give clips of other moods, or say that it is neutral."
-    return "They differ too little to tell the person from the emotion; add other moods, or say that they are neutral."
+        return "One clip hardly tells person from emotion; give clips of other moods, or say that it is neutral."
+    return "They differ too little to tell person from emotion; add other moods, or say that they are neutral."
 
 
 def _third(face: Reading, voice: Reading, both: Reading) -> bool:
