@@ -28,7 +28,7 @@ from .corpora.manifest import Row
 WANTED = 0.75  # share right among the answered clips at the threshold, where coverage allows
 COVERAGE = 0.60  # at least this share of dev clips is answered
 KAPPAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-COST = 0.02  # UAR that a baseline of clips of one emotion may cost, and that going first may cost for neutral
+COST = 0.02  # UAR that a baseline of clips of one emotion may cost
 MOST_BONUS = 2.0
 BINS = 5  # of equal size, for the sentence "of 100 clips read with this confidence"
 
@@ -258,9 +258,9 @@ def _stills(model: AttentionCAM, pictures: ferplus.Faces) -> list[Case]:
 
 
 def neutral_bias(cases: Sequence[Case], temperature: float) -> float:
-    """The largest bonus for neutral (of log-probability, at most MOST_BONUS) that costs at most COST of UAR over corpora.
+    """The largest bonus for neutral (of log-probability, at most MOST_BONUS) that costs no UAR, on average over corpora.
 
-    Acted corpora hold as many clips of anger as of neutral; life does not. Where it costs little, neutral goes first.
+    Acted corpora hold as many clips of anger as of neutral; life does not. Where it costs nothing, neutral goes first.
     """
     by_corpus = []
     for corpus in sorted({case.corpus for case in cases}):
@@ -277,15 +277,17 @@ def neutral_bias(cases: Sequence[Case], temperature: float) -> float:
         )
 
     steps = np.arange(0, MOST_BONUS + 0.01, 0.1)
-    least = uar(0.0) - COST
-    return float(max(bonus for bonus in steps if uar(bonus) >= least))
+    least = uar(0.0) - 1e-9
+    for bonus in steps:
+        if uar(bonus) < least:
+            return float(max(0.0, bonus - 0.1))
+    return float(steps[-1])
 
 
 def _conditions(cases: dict[str, list[Case]]) -> dict[str, Condition]:
-    """Each condition's; few dev people are both seen and heard, so the bonus of both is at most the larger of the others."""
-    bonus = {name: neutral_bias(those, _temperature(those)) for name, those in cases.items() if those}
-    if "both" in bonus:
-        bonus["both"] = min(bonus["both"], max(bonus["face"], bonus["voice"]))
+    """Each condition's; few dev people are both seen and heard, so the bonus of both is the mean of the other two."""
+    bonus = {name: neutral_bias(cases[name], _temperature(cases[name])) for name in ("face", "voice") if cases[name]}
+    bonus["both"] = float(np.mean(list(bonus.values())))
     return {name: _condition(those, bonus[name]) for name, those in cases.items() if those}
 
 

@@ -84,16 +84,6 @@ def test_pictures_help_with_the_temperature_but_quote_no_frequency():
     assert 0.5 < beside.temperature < 0.9 < alone.temperature
 
 
-def test_neutral_goes_first_as_far_as_it_costs_little():
-    """Neutral clips are plain; angry ones lead by 0.051, 0.101, ... over neutral: 0.2 loses three of a hundred, 0.3 five."""
-    logits = np.full((200, 7), -9.0)
-    logits[:100, 0], logits[100:, 0], logits[100:, 3] = 9, 0, np.arange(1, 101) / 20 + 0.001
-    those = cases(logits, np.array([0] * 100 + [3] * 100))
-    assert calibrate.neutral_bias(those, 1.0) == pytest.approx(0.2)  # 1.5 and 2.5 points of UAR
-    assert calibrate.neutral_bias(those, 2.0) == pytest.approx(0.1)  # leads of half the size
-    assert calibrate.neutral_bias(those[100:], 1.0) == 0  # without neutral clips nothing is known
-
-
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory):
     """Takes of two dev people, one of whom is seen in some, and a few dev pictures."""
