@@ -204,7 +204,9 @@ class Analyzer:
         starts, ends = timeline.grid(clip.duration_s, every)
         weights, reasons = presence.weights(clip, track, heard, starts, ends)
         sums = self._windows(track, heard, starts, ends, weights, baseline, say)
-        calibration = self.calibration if baseline is None else self.calibration.with_baseline(baseline.known())
+        calibration = self.calibration.of_picture() if clip.is_image else self.calibration
+        if baseline is not None:
+            calibration = calibration.with_baseline(baseline.known())
         prior = calibration.both.probabilities(self.model.head.bias.detach().float().cpu().numpy())
         face = self._reading("face", calibration, sums, weights, reasons, prior)
         voice = self._reading("voice", calibration, sums, weights, reasons, prior)

@@ -1,7 +1,7 @@
 """From logits to probabilities that mean what they say, and the confidence under which AVEMO does not answer.
 
 One temperature and one small bias a condition (face, voice, both), fitted on people that the training never saw
-(Guo et al. 2017). Windows hold less than a clip and have a temperature of their own.
+(Guo et al. 2017). Windows hold less than a clip and have a temperature of their own; so have single pictures.
 """
 
 from collections.abc import Collection
@@ -41,11 +41,12 @@ class Condition:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The three conditions; `personal` holds those for a person whose baseline is known, where they were fitted."""
+    """The three conditions, the face of a single picture, and those of a person whose baseline is known, where fitted."""
 
     face: Condition = field(default_factory=Condition)
     voice: Condition = field(default_factory=Condition)
     both: Condition = field(default_factory=Condition)
+    still: Condition = field(default_factory=Condition)
     personal: dict[str, Condition] = field(default_factory=dict)
 
     def of(self, condition: str) -> Condition:
@@ -53,6 +54,10 @@ class Calibration:
         if condition not in CONDITIONS:
             raise ValueError(f"Unknown condition {condition!r}; choose one of {', '.join(CONDITIONS)}.")
         return getattr(self, condition)
+
+    def of_picture(self) -> "Calibration":
+        """The calibration of a single picture: a clip's face is read many times over, and differs more from those learned."""
+        return replace(self, face=self.still)
 
     def with_baseline(self, known: Collection[str]) -> "Calibration":
         """The calibration of readings against a baseline of a person of whom these modalities are known."""
@@ -65,4 +70,4 @@ class Calibration:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Calibration":
         personal = {name: Condition(**found) for name, found in record["personal"].items()}
-        return cls(**{name: Condition(**record[name]) for name in CONDITIONS}, personal=personal)
+        return cls(**{name: Condition(**record[name]) for name in (*CONDITIONS, "still")}, personal=personal)

@@ -45,8 +45,15 @@ def test_conditions_are_told_apart_and_unknown_ones_refused():
         fitted.of("text")
 
 
+def test_a_picture_is_read_by_its_own_condition():
+    fitted = Calibration(Condition(1.0), Condition(2.0), Condition(3.0), still=Condition(4.0))
+    shown = fitted.of_picture()
+    assert [shown.of(name).temperature for name in ("face", "voice", "both")] == [4, 2, 3]
+    assert Calibration.from_json(fitted.to_json()) == fitted
+
+
 def test_a_person_who_is_known_has_conditions_of_their_own_where_these_were_fitted():
-    fitted = Calibration(Condition(1.0), Condition(2.0), Condition(3.0), {"voice": Condition(0.5), "both": Condition(0.7)})
+    fitted = Calibration(Condition(1.0), Condition(2.0), Condition(3.0), personal={"voice": Condition(0.5), "both": Condition(0.7)})
     known = fitted.with_baseline(("face", "voice"))
     assert [known.of(name).temperature for name in ("face", "voice", "both")] == [1, 0.5, 0.7]
     assert [fitted.of(name).temperature for name in ("face", "voice", "both")] == [1, 2, 3]

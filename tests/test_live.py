@@ -337,7 +337,7 @@ def small():
     torch.manual_seed(3)
     model = AttentionCAM(**system("attention_cam").settings).eval()
     stranger, known = Condition(threshold=0.9), Condition(threshold=0.1)
-    calibration = Calibration(stranger, stranger, stranger, {"face": known, "voice": known, "both": known})
+    calibration = Calibration(stranger, stranger, stranger, personal={"face": known, "voice": known, "both": known})
     return Analyzer(Checkpoint(model, "by-chance", calibration, {}), device="cpu")
 
 

@@ -135,9 +135,10 @@ def fit(
     told, measured = {}, {}
     for kind, results in (("none", strangers), ("unlabelled", known)):
         cases = _cases(clips, results)
-        cases["face"] += stills
-        told[kind] = found = _conditions(cases)
+        told[kind] = found = _conditions(cases, stills)
         measured[kind] = {name: _measured(those, found[name]) for name, those in cases.items() if those}
+        measured[kind].setdefault("face", {}).update(_measured(stills, found["still"]))
+    del told["unlabelled"]["still"]  # a picture of a person who is known is read as a clip of theirs is
     return Calibration(**told["none"], personal=told["unlabelled"]), measured
 
 
@@ -284,11 +285,21 @@ def neutral_bias(cases: Sequence[Case], temperature: float) -> float:
     return float(steps[-1])
 
 
-def _conditions(cases: dict[str, list[Case]]) -> dict[str, Condition]:
-    """Each condition's; few dev people are both seen and heard, so the bonus of both is the mean of the other two."""
-    bonus = {name: neutral_bias(cases[name], _temperature(cases[name])) for name in ("face", "voice") if cases[name]}
-    bonus["both"] = float(np.mean(list(bonus.values())))
-    return {name: _condition(those, bonus[name]) for name, those in cases.items() if those}
+def _conditions(cases: dict[str, list[Case]], stills: list[Case]) -> dict[str, Condition]:
+    """Each condition's and that of pictures, which also stands in for faces where no dev person is seen in clips.
+
+    Few dev people are seen in clips: the bonus of a face is found on pictures too, and that of both is the mean of the
+    bonuses of face and voice.
+    """
+    found = {"face": _bonus(cases["face"] + stills), "voice": _bonus(cases["voice"])}
+    found |= {"both": float(np.mean(list(found.values()))), "still": found["face"]}
+    kept = {name: those for name, those in cases.items() if those}
+    kept = {"face": stills} | kept | {"still": stills}
+    return {name: _condition(those, found[name]) for name, those in kept.items()}
+
+
+def _bonus(cases: list[Case]) -> float:
+    return neutral_bias(cases, _temperature(cases)) if cases else 0.0
 
 
 def _weights(cases: list[Case]) -> np.ndarray:
@@ -304,7 +315,6 @@ def _temperature(cases: list[Case], bonus: float = 0.0, before: float = 1.0) -> 
 
 
 def _condition(cases: list[Case], bonus: float) -> Condition:
-    """Threshold and curve are of real clips, where there are any: pictures are easier."""
     truth, logits = np.array([case.truth for case in cases]), np.array([case.clip for case in cases])
     lengths = [len(case.windows) for case in cases]
     windows = np.concatenate([case.windows for case in cases])
@@ -312,11 +322,8 @@ def _condition(cases: list[Case], bonus: float) -> Condition:
     # the bonus moves probabilities: the temperature that fits is found again with it
     t = _temperature(cases, bonus, _temperature(cases))
     bias = [bonus, *[0.0] * (logits.shape[1] - 1)]
-    clips = np.array([case.corpus != "ferplus" for case in cases])
-    if not clips.any():
-        clips[:] = True
-    p = Condition(temperature=t, bias=bias).probabilities(logits[clips])
-    confidence, right = p.max(1), (p.argmax(1) == truth[clips]).astype(float)
+    p = Condition(temperature=t, bias=bias).probabilities(logits)
+    confidence, right = p.max(1), (p.argmax(1) == truth).astype(float)
     return Condition(t, wt, bias, threshold=threshold(confidence, right), curve=curve(confidence, right))
 
 

@@ -163,7 +163,7 @@ def pictures(analyzer: Any, root: Path, usage: str | None = None, strict: bool =
     total, rows = len(rows), rows.take(agreed)
     if not len(rows):
         raise AvemoError(f"None of {total} pictures in {root} could be scored ({_counts(left_out)}).")
-    condition = analyzer.calibration.face
+    condition = analyzer.calibration.still
     probabilities = condition.probabilities(picture_logits(analyzer.model, rows.pixels))
     truth = np.array([index(str(label)) for label in rows.majority])
     report = metrics.report(probabilities, truth, np.arange(len(rows)), probabilities.max(1) >= condition.threshold)

@@ -3,11 +3,11 @@
 Real pairs with pixels are few (Java-SED). Beside them stand pairs of one person and emotion from different takes, and
 pairs of a FER+ picture with a voice of the same label: these teach how much to trust each modality, not how people move.
 Faces come as pooled branch maps (a mean over the map is all that the logit needs); the voice branch goes on learning.
-As in the voice stage, each pair is read as a stranger's and against the person's own mean.
+Each pair is read as a stranger's and against the person's own mean.
 """
 
 import copy
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Settings:
     personal: float = 0.5  # weight of the reading against what is usual for the person
     neutral: float = 0.3  # share of people who are known from their neutral takes
     smoothing: float = 0.05
+    augmented: float = 1.0
     mixup: float = 0.0
     decay: float = 0.99
     saved_every: int = 100  # steps
@@ -119,6 +120,31 @@ def stills_of(model: AttentionCAM, rows: ferplus.Faces, most: int, seed: int) ->
     return face_tokens(model, rows.pixels[chosen]), torch.from_numpy(kept / kept.sum(1, keepdims=True))
 
 
+class Episodes:
+    """Draws people, and takes of each: corpora by the root of their size, a person's emotions alike."""
+
+    def __init__(self, rows: list[Row], labels: np.ndarray, takes: int, generator: torch.Generator):
+        self.takes, self.generator = takes, generator
+        by_person: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for n, (row, label) in enumerate(zip(rows, labels, strict=True)):
+            by_person[row.corpus, row.speaker][int(label)].append(n)
+        self.people = [list(by.values()) for by in by_person.values()]
+        clips: Counter[str] = Counter()
+        people: Counter[str] = Counter()
+        for (corpus, _), by in by_person.items():
+            clips[corpus] += sum(map(len, by.values()))
+            people[corpus] += 1
+        self.weights = torch.tensor([clips[c] ** 0.5 / people[c] for c, _ in by_person])
+
+    def below(self, n: int) -> int:
+        return int(torch.randint(n, (1,), generator=self.generator))
+
+    def person(self) -> list[int]:
+        """`takes` row numbers of one person."""
+        moods = self.people[int(torch.multinomial(self.weights, 1, generator=self.generator))]
+        return [mood[self.below(len(mood))] for mood in (moods[self.below(len(moods))] for _ in range(self.takes))]
+
+
 class Pairs:
     """Draws batches of people with several takes each: seen and heard together, or heard beside pictures of anybody."""
 
@@ -131,8 +157,8 @@ class Pairs:
         for n, (row, label) in enumerate(zip(voices.rows, voices.labels, strict=True)):
             self.takes[row.speaker, int(label)].append(n)
 
-        def episodes(chosen: np.ndarray) -> voice.Episodes:
-            return voice.Episodes([voices.rows[i] for i in chosen], voices.labels[chosen], settings.takes, self.generator)
+        def episodes(chosen: np.ndarray) -> Episodes:
+            return Episodes([voices.rows[i] for i in chosen], voices.labels[chosen], settings.takes, self.generator)
 
         self.heard_people = episodes(np.arange(len(voices.rows)))
         self.seen_people = episodes(self.seen) if len(self.seen) else None

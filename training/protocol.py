@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 # Dev people of the default checkpoint: four RAVDESS actors (two men, two women), one speaker or more of every other
-# voice corpus, two Java-SED actors (a woman, a man) with all takes, since these are the only real pairs. Chosen by name
-# before any training.
+# voice corpus, two Java-SED actors (a woman, a man) with all takes, since these are the only real pairs, eight children of
+# ages 6 to 15. Chosen by name before any training.
 DEV = {
     "ravdess": {"ravdess_09", "ravdess_10", "ravdess_19", "ravdess_20"},
     "emodb": {"emodb_16"},
@@ -12,12 +12,16 @@ DEV = {
     "ased": {"ased_17", "ased_23", "ased_33", "ased_41"},
     "java_sed": {"java_sed_02", "java_sed_08"},
     "java_sed_voice": {"java_sed_02", "java_sed_08"},
+    "children": {
+        *("so762_0048", "so762_0113", "so762_1404", "so762_2014", "so762_3068", "so762_5029", "so762_6010", "so762_8581"),
+    },
 }
 
 
-STUDIO = ("ravdess", "emodb", "nemo", "ased")  # voices alone: the voice stage learns from these
+STUDIO = ("ravdess", "emodb", "nemo", "ased")  # acted voices alone
+READ = ("children",)  # sentences read aloud, unlabelled: they count as neutral talk, which acted corpora hold little of
 PAIRS = "java_sed"  # real face and voice
-VOICE_CORPORA = (*STUDIO, PAIRS, "java_sed_voice")
+VOICE_CORPORA = (*STUDIO, *READ, PAIRS, "java_sed_voice")
 TWINS = {"java_sed": ("java_sed", "java_sed_voice"), "java_sed_voice": ("java_sed", "java_sed_voice")}  # the same people
 FOLD_DEV = {"ravdess": 2, "ased": 2}  # dev people of a fold; one of every other corpus
 

@@ -1,8 +1,9 @@
 """The recipe: from people to learn from and people to calibrate on to a model that reads. The default checkpoint and every
 fold of a cross-validation come from this one function.
 
-Stages: face (FER+ pictures), voice (studio voices), joint (all voices, real pairs, pictures), calibrate (dev people). Each
-keeps its state in a folder named after what it learned from, so a stage with the same people is not trained again.
+Stages: face (FER+ pictures), voice (studio and read voices), joint (all voices, real pairs, pictures), calibrate (dev
+people). Each keeps its state in a folder named after what it learned from, so a stage with the same people is not trained
+again.
 """
 
 import hashlib
@@ -78,7 +79,7 @@ class Corpora:
 
         `samples`: the sounds hold them, for a voice encoder that reads them.
         """
-        rows = [r for name in protocol.VOICE_CORPORA for r in manifest.read(root / name, name) if r.label is not None]
+        rows = [row for name in protocol.VOICE_CORPORA for row in labelled(manifest.read(root / name, name))]
         sounds = features.voices(rows, cache, samples)
         pairs = [n for n, row in enumerate(rows) if row.corpus == protocol.PAIRS]
         tracks: list[FaceTrack | None] = [None] * len(rows)
@@ -93,6 +94,12 @@ class Corpora:
     def of(self, speakers: set[str]) -> np.ndarray:
         """bool [N]: the clips of these people."""
         return np.array([row.speaker in speakers for row in self.rows])
+
+
+def labelled(rows: list[manifest.Row]) -> list[manifest.Row]:
+    """The rows to learn from: those with a label, and of a corpus that is read aloud all, as neutral."""
+    rows = [replace(row, label=LABELS[0]) if row.corpus in protocol.READ else row for row in rows]
+    return [row for row in rows if row.label is not None]
 
 
 def stage_folder(runs: Path, stage: str, *made_of: object) -> Path:
@@ -196,8 +203,9 @@ def _voice_stage(
     settings: Settings,
     say: Say,
 ) -> tuple[AttentionCAM, Path]:
-    """The studio voices among the clips `learned`, scored on those `held`: the model and the stage's folder."""
-    heard, dev = ([int(i) for i in part if corpora.rows[i].corpus in protocol.STUDIO] for part in (learned, held))
+    """The studio and read voices among the clips `learned`, scored on those `held`: the model and the stage's folder."""
+    apart = (*protocol.STUDIO, *protocol.READ)
+    heard, dev = ([int(i) for i in part if corpora.rows[i].corpus in apart] for part in (learned, held))
     folder = stage_folder(runs, "voice", settings.network, settings.voice, names, _files(corpora, heard))
     both = heard + dev
     rows, sounds = [corpora.rows[i] for i in both], [corpora.sounds[i] for i in both]

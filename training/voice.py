@@ -1,7 +1,6 @@
 """Second stage: the voice branch and its head on acted speech of several languages, voice alone.
 
-A batch holds a few people with several takes each, whose throat and microphone are alike. Takes are read as a stranger's;
-the joint stage learns to read them against the person's own. (Doing so here already, five people with eight takes, cost
+Takes are read as a stranger's; the joint stage learns to read them against the person's own. (Doing so here already cost
 strangers four to eight points of UAR on dev people and gave known people nothing.)
 """
 
@@ -32,18 +31,16 @@ STEPS = timeline.SOUND_STEPS
 @dataclass(frozen=True)
 class Settings:
     epochs: int = 40
-    people: int = 8  # a batch
-    takes: int = 4  # of each
-    rate: float = 2e-3
+    batch: int = 32
+    takes: int = 1  # in a row of one person's
+    rate: float = 3e-3
     weight_decay: float = 0.05
+    augmented: float = 0.7  # share of takes that are heard elsewhere; where all are, a network this small learns slowly
     mixup: float = 0.1
+    dropout: float = 0.3  # of the pooled features, before the head
     smoothing: float = 0.05
     decay: float = 0.998
     seed: int = 1
-
-    @property
-    def batch(self) -> int:
-        return self.people * self.takes
 
 
 def voice_output(model: AttentionCAM, mel: Tensor, mask: Tensor) -> Output:
@@ -74,29 +71,24 @@ def draw(sound: Sound, generator: torch.Generator) -> np.ndarray:
     return sound.voice_input[:, first : first + STEPS].astype(np.float32, copy=False)
 
 
-class Episodes:
-    """Draws people, and takes of each: corpora by the root of their size, a person's emotions alike."""
+class Balanced:
+    """Draws takes: corpora by the root of their size, the emotions of a corpus alike."""
 
-    def __init__(self, rows: list[Row], labels: np.ndarray, takes: int, generator: torch.Generator):
-        self.takes, self.generator = takes, generator
-        by_person: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    def __init__(self, rows: list[Row], labels: np.ndarray, generator: torch.Generator):
+        self.generator = generator
+        kinds: dict[tuple[str, int], list[int]] = defaultdict(list)
         for n, (row, label) in enumerate(zip(rows, labels, strict=True)):
-            by_person[row.corpus, row.speaker][int(label)].append(n)
-        self.people = [list(by.values()) for by in by_person.values()]
-        clips: Counter[str] = Counter()
-        people: Counter[str] = Counter()
-        for (corpus, _), by in by_person.items():
-            clips[corpus] += sum(map(len, by.values()))
-            people[corpus] += 1
-        self.weights = torch.tensor([clips[c] ** 0.5 / people[c] for c, _ in by_person])
+            kinds[row.corpus, int(label)].append(n)
+        self.kinds = list(kinds.values())
+        clips = Counter(row.corpus for row in rows)
+        emotions = Counter(corpus for corpus, _ in kinds)
+        self.weights = torch.tensor([clips[corpus] ** 0.5 / emotions[corpus] for corpus, _ in kinds])
 
-    def below(self, n: int) -> int:
-        return int(torch.randint(n, (1,), generator=self.generator))
-
-    def person(self) -> list[int]:
-        """`takes` row numbers of one person."""
-        moods = self.people[int(torch.multinomial(self.weights, 1, generator=self.generator))]
-        return [mood[self.below(len(mood))] for mood in (moods[self.below(len(moods))] for _ in range(self.takes))]
+    def takes(self, many: int) -> list[int]:
+        """Row numbers."""
+        drawn = torch.multinomial(self.weights, many, replacement=True, generator=self.generator)
+        kinds = [self.kinds[k] for k in drawn.tolist()]
+        return [kind[int(torch.randint(len(kind), (1,), generator=self.generator))] for kind in kinds]
 
 
 @torch.no_grad()
@@ -175,6 +167,8 @@ class Drawn(Protocol):
     @property
     def takes(self) -> int: ...
     @property
+    def augmented(self) -> float: ...
+    @property
     def mixup(self) -> float: ...
     @property
     def smoothing(self) -> float: ...
@@ -185,18 +179,20 @@ def batch_of(
 ) -> tuple[Tensor, Tensor]:
     """Augmented windows of these rows, [B,1,M,L] of log-mel or [B,1,160,L] of samples, and what is wanted of them [B,K].
 
-    Mixtures stay within a person.
+    Where several takes in a row are one person's, mixtures stay within that person.
     """
     drawn = torch.from_numpy(np.stack([draw(sounds[i], generator) for i in rows]))[:, None]
-    if sounds[rows[0]].samples is None:
-        heard = levelled(augment.voices(drawn, generator, settings.takes))
-    else:
-        heard = augment.samples(drawn, generator, settings.takes)
+    by_log_mel = sounds[rows[0]].samples is None
+    heard = (augment.voices if by_log_mel else augment.samples)(drawn, generator, settings.takes)
+    people = torch.rand(len(drawn) // settings.takes, generator=generator) < settings.augmented
+    heard = torch.where(people.repeat_interleave(settings.takes)[:, None, None, None], heard, drawn)
+    if by_log_mel:
+        heard = levelled(heard)
     wanted = F.one_hot(labels[rows], classes).float()
     wanted = wanted * (1 - settings.smoothing) + settings.smoothing / classes
     if not settings.mixup:
         return heard, wanted
-    return augment.mixup(heard, wanted, settings.mixup, generator, settings.takes)
+    return augment.mixup(heard, wanted, settings.mixup, generator, settings.takes if settings.takes > 1 else None)
 
 
 def train(
@@ -219,7 +215,7 @@ def train(
     dev_rows, dev_sounds = [rows[i] for i in held], [sounds[i] for i in held]
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    episodes = Episodes([rows[i] for i in chosen], labels[chosen], settings.takes, generator)
+    balanced = Balanced([rows[i] for i in chosen], labels[chosen], generator)
     classes = len(model.head.bias)
     device = model.head.bias.device
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -240,15 +236,17 @@ def train(
 
     for epoch in range(first, settings.epochs):
         started, total = time.time(), 0.0
+        torch.manual_seed(settings.seed + epoch)  # dropout's own draws: the same whether the run was stopped or not
         model.train()
         for _ in range(steps):
-            picked = [int(chosen[i]) for _ in range(settings.people) for i in episodes.person()]
+            picked = [int(chosen[i]) for i in balanced.takes(settings.batch)]
             mel, wanted = batch_of(picked, sounds, wanted_of, classes, settings, generator)
-            mine = mel[parallel.own(len(mel), settings.takes)].to(device, memory_format=torch.channels_last)
+            mine = mel[parallel.own(len(mel))].to(device, memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16):
                 spoken = voice_output(model, mine, torch.ones(len(mine), STEPS, device=device))
-            tokens, wanted = parallel.gather(spoken.voice_token.float(), len(mel), settings.takes), wanted.to(device)
-            loss = F.cross_entropy(model.head.bias + model.head.sums("voice", tokens), wanted)
+            tokens, wanted = parallel.gather(spoken.voice_token.float(), len(mel)), wanted.to(device)
+            kept = F.dropout(tokens, settings.dropout)
+            loss = F.cross_entropy(model.head.bias + model.head.sums("voice", kept), wanted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             parallel.average(trained)
@@ -256,7 +254,7 @@ def train(
             optimizer.step()
             schedule.step()
             there = torch.ones(len(tokens), device=device)
-            learn_usual(model.head, "voice", tokens.detach(), wanted, there, settings.people)
+            learn_usual(model.head, "voice", tokens.detach(), wanted, there)
             progress.moving_average(
                 average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
             )

@@ -9,6 +9,7 @@ from .attention.temporal import TemporalAttention
 from .branches.face_cnn import FaceCNN
 from .branches.mel_cnn import STRIDE, MelCNN, shrink_mask
 from .branches.pretrained import OWN, FaceEncoder, VoiceEncoder
+from .branches.recurrent import Recurrent
 from .fusion.cross_modal import CrossModalAttention
 from .heads.cam import MODALITIES, CamHead, Personal
 
@@ -80,7 +81,7 @@ class AttentionCAM(nn.Module):
             else VoiceEncoder(voice_encoder, pretrained)
         )
         face, voice = self.face_branch.channels, self.voice_branch.channels
-        self.face_time, self.voice_time = LocalTime(face), LocalTime(voice)
+        self.face_time, self.voice_time = LocalTime(face), Recurrent(voice, self.voice_branch.rows)
         self.face_asks, self.voice_asks = CrossModalAttention(face, voice, width), CrossModalAttention(voice, face, width)
         self.face_pool, self.voice_pool = TemporalAttention(face), TemporalAttention(voice)
         self.head = CamHead(classes, face, voice)
@@ -122,7 +123,7 @@ class AttentionCAM(nn.Module):
         face_tokens = faces.mean((3, 4))
         voice_tokens = voice.mean(2).transpose(1, 2)
         face_add = self.face_time(face_tokens, face_mask)
-        voice_add = self.voice_time(voice_tokens, voice_mask)
+        voice_add = self.voice_time(voice, voice_mask)
         face_tokens, voice_tokens = face_tokens + face_add, voice_tokens + voice_add
         heard, face_to_voice = self.face_asks(face_tokens, face_times, voice_tokens, voice_times, voice_mask, maps)
         seen, voice_to_face = self.voice_asks(voice_tokens, voice_times, face_tokens, face_times, face_mask, maps)

@@ -151,7 +151,8 @@ def confidence(result: ClipResult) -> str:
     if verdict.abstained and verdict.confidence < verdict.threshold:
         said.append(f"Below {verdict.threshold:.2f} AVEMO names no emotion.")
     elif not verdict.abstained and verdict.agreement is not None:
-        said.append(f"Of 100 clips read with this confidence, about {verdict.agreement * 100:.0f} were right.")
+        read = "pictures of faces" if result.clip.is_image else "clips"
+        said.append(f"Of 100 {read} read with this confidence, about {verdict.agreement * 100:.0f} were right.")
     if result.both.available:
         order = [i for i in np.argsort(-result.both.probabilities, kind="stable") if LABELS[i] != verdict.label][:2]
         said.append("Next: " + ", ".join(f"{LABELS[i]} {result.both.probabilities[i]:.2f}" for i in order) + ".")

@@ -29,8 +29,8 @@ def small_disk(tmp_path):
 SMALL = {"fps": 10, "size": (160, 160), "seconds": 1.0}
 
 
-def voices_of(root: Path, corpus: str, people: int, labels: tuple[str, ...], splits: int = 1) -> None:
-    """One take of each label by each person, in drawn voices that differ."""
+def voices_of(root: Path, corpus: str, people: int, labels: tuple[str, ...], splits: int = 1, labelled: bool = True) -> None:
+    """One take of each label by each person, in drawn voices that differ; `labelled`: the manifest says which."""
     rows = []
     faces = list(synthetic.PEOPLE.values())
     (root / corpus).mkdir(parents=True)
@@ -39,17 +39,18 @@ def voices_of(root: Path, corpus: str, people: int, labels: tuple[str, ...], spl
             name = f"{who}-{label}.wav"
             wave = synthetic.speak(label, 1.0, faces[who % len(faces)], seed=who)
             media_files.write_wav(root / corpus / name, wave)
-            rows.append((name, label, f"{corpus}_{who:02d}", str(who % splits)))
+            rows.append((name, label if labelled else "unlabelled", f"{corpus}_{who:02d}", str(who % splits)))
     write_manifest(root / corpus, rows, ("file", "label", "speaker", "split"))
 
 
 @pytest.fixture(scope="session")
 def small_corpora(tmp_path_factory) -> Path:
-    """Every corpus that the recipe learns from, in small: 38 voices, two people who are seen, pictures."""
+    """Every corpus that the recipe learns from, in small: 40 voices, two people who are seen, pictures."""
     root = tmp_path_factory.mktemp("data")
     voices_of(root, "ravdess", 4, ("neutral", "happiness", "anger"), splits=2)
     for name in ("emodb", "nemo", "ased", "java_sed_voice"):
         voices_of(root, name, 2, LABELS if name == "emodb" else ("neutral", "anger"))
+    voices_of(root, "children", 2, ("neutral",), labelled=False)
     (root / "java_sed").mkdir()
     rows = []
     for who, label in ((0, "neutral"), (0, "anger"), (1, "neutral"), (1, "anger")):
@@ -66,7 +67,7 @@ def small_recipe(monkeypatch):
     """The recipe with few epochs and a small voice branch."""
     settings = recipe.Settings(
         face.Settings(epochs=1, batch=16),
-        voice.Settings(epochs=2, people=2, takes=2),
+        voice.Settings(epochs=2, batch=4),
         joint.Settings(steps=2, people=2, takes=2),
     )
     monkeypatch.setattr(crossval, "DEFAULT", settings)

@@ -74,14 +74,14 @@ def test_a_conditions_clips_and_windows_get_their_temperatures_back(wrong):
     assert p.max(1).mean() == pytest.approx((p.argmax(1) == truth).mean(), abs=0.03)  # as often right as said
 
 
-def test_pictures_help_with_the_temperature_but_quote_no_frequency():
-    logits, truth = planted(400, 1.0)
-    easy, shown = planted(400, 0.5, seed=2)
-    alone = calibrate._condition(cases(logits, truth), 0.0)
-    beside = calibrate._condition(cases(logits, truth) + cases(easy, shown, "ferplus"), 0.0)
-    right = (alone.probabilities(logits).argmax(1) == truth).sum()
-    assert sum(n for _, _, n in beside.curve) == 400 and sum(s * n for _, s, n in beside.curve) == pytest.approx(right)
-    assert 0.5 < beside.temperature < 0.9 < alone.temperature
+def test_clips_and_pictures_have_temperatures_of_their_own():
+    (logits, truth), (easy, shown) = planted(400, 1.5), planted(400, 0.5, seed=2)
+    clips, pictures = cases(logits, truth), cases(easy, shown, "ferplus")
+    found = calibrate._conditions({"face": clips, "voice": clips, "both": clips}, pictures)
+    assert found["still"].temperature < 0.8 < 1.2 < found["face"].temperature
+    assert found["still"].bias == found["face"].bias and sum(n for _, _, n in found["face"].curve) == 400
+    unseen = calibrate._conditions({"face": [], "voice": clips, "both": []}, pictures)
+    assert unseen["face"] == unseen["still"] and "both" not in unseen
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_a_model_that_shouts_is_calibrated_to_say_the_same(dev):
         for times, fitted in ((1.0, quiet), (3.0, loud))
     )
     assert one == pytest.approx(other, abs=0.01)
-    assert set(quiet.personal) == {"face", "voice", "both"}
+    assert set(quiet.personal) == {"face", "voice", "both"} and quiet.still.temperature > 0
     assert set(measured) == {"none", "unlabelled"} and measured["none"]["voice"]["acted"]["n"] == 21
     assert measured["unlabelled"]["face"]["acted"]["n"] == 4 and measured["none"]["face"]["ferplus"]["n"] == len(pictures)
 

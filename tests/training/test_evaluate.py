@@ -22,7 +22,7 @@ class Planted:
 
     model_id = "planted"
     model = None
-    calibration = Calibration(*[Condition(threshold=0.55)] * 3)
+    calibration = Calibration(*[Condition(threshold=0.55)] * 4)
 
     def __init__(self) -> None:
         self.learned: dict[str, list[str]] = {}

@@ -9,7 +9,7 @@ import torch
 
 from avemo_core.labels import LABELS
 from avemo_core.model.heads.cam import CamHead
-from tests.training.material import SILENT, Stopped, acted, after, tiny
+from tests.training.material import SILENT, Stopped, acted, after, row, tiny
 from training import joint, progress
 
 WIDTH = 256  # of the face branch
@@ -31,6 +31,35 @@ def pictures(value: float = 0.0) -> joint.Pictures:
     labels = np.arange(14) % 7
     tokens = (torch.from_numpy(labels).float() / 10 + value)[:, None, None].expand(14, 2, WIDTH)
     return joint.Pictures(tokens, labels, torch.randn(6, WIDTH), torch.full((6, 7), 1 / 7))
+
+
+# ---------------------------------------------------------------- people
+
+
+def drawn(rows, labels, takes: int, times: int) -> list[list[int]]:
+    episodes = joint.Episodes(rows, np.array(labels), takes, torch.Generator().manual_seed(1))
+    return [episodes.person() for _ in range(times)]
+
+
+def test_an_episode_is_of_one_person():
+    rows = [row("fear", who, corpus) for corpus, who in [("a", "ann"), ("a", "bob"), ("b", "ann")] * 5]
+    seen = Counter()
+    for picked in drawn(rows, [n % 4 for n in range(15)], 6, 300):
+        (person,) = {(rows[n].corpus, rows[n].speaker) for n in picked}  # ann of corpus b is somebody else
+        assert len(picked) == 6
+        seen[person] += 1
+    assert len(seen) == 3 and min(seen.values()) > 50
+
+
+def test_corpora_are_drawn_by_the_root_of_their_size_and_people_and_moods_alike():
+    rows = [row("fear", "one", "a")] * 1 + [row("fear", "many", "a")] * 15 + [row("fear", "few", "b")] * 4
+    labels = [0] + [0] * 14 + [1] + [0, 1, 2, 3]
+    picked = drawn(rows, labels, 4, 3000)
+    who = Counter(rows[p[0]].speaker for p in picked)
+    assert who["few"] / 3000 == pytest.approx(2 / (4 + 2), abs=0.03)  # roots of 4 and 16 clips
+    assert who["one"] / 3000 == pytest.approx(1 / 3, abs=0.03) and who["many"] / 3000 == pytest.approx(1 / 3, abs=0.03)
+    rare = [n == 15 for p in picked for n in p if rows[n].speaker == "many"]
+    assert np.mean(rare) == pytest.approx(0.5, abs=0.03)  # one take of fifteen, but one mood of two
 
 
 # ---------------------------------------------------------------- pairs

@@ -7,7 +7,7 @@ import pytest
 from avemo_core.labels import LABELS
 from training import crossval, protocol
 from training.corpora import ferplus, manifest
-from training.recipe import Corpora
+from training.recipe import Corpora, labelled
 
 
 def test_people_in_two_parts_are_refused():
@@ -70,7 +70,7 @@ SPLITS = [("ann", "0"), ("bob", "0"), ("bob", "1"), ("cyd", "1")]
 @pytest.mark.parametrize("how", ["speaker", "split", "corpus"])
 @pytest.mark.parametrize("corpus", protocol.VOICE_CORPORA)
 def test_every_real_fold_keeps_its_people_apart_and_can_be_trained(real_data, corpus, how):
-    rows = [row for name in protocol.VOICE_CORPORA for row in manifest.read(real_data / name, name) if row.label]
+    rows = [row for name in protocol.VOICE_CORPORA for row in labelled(manifest.read(real_data / name, name))]
     corpora = Corpora(real_data, rows, [], [], ferplus.Faces(*[rows] * 6))
     folds = crossval.folds_of(corpora, corpus, how)
     own = {row.speaker for row in rows if row.corpus == corpus}

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from avemo_core.model.heads.cam import CamHead
 from tests.training.material import SILENT, acted, row, same_weights, tiny
 from training import features, progress, voice
 from training.corpora import manifest
-from training.voice import Episodes
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +49,7 @@ def test_a_batch_mixes_takes_of_one_person_only():
     rows, sounds, _ = acted(24, people=6)
     people = torch.tensor([int(one.speaker[1:]) for one in rows])  # each person's number stands for the label
     picked = [n for person in range(6) for n in range(24) if people[n] == person]
-    settings = voice.Settings(takes=4, mixup=0.4, smoothing=0.0)
+    settings = voice.Settings(batch=24, takes=4, mixup=0.4, smoothing=0.0)
     for seed in range(5):
         mel, wanted = voice.batch_of(picked, sounds, people, 6, settings, torch.Generator().manual_seed(seed))
         assert mel.shape == (24, 1, 80, 200) and torch.allclose(wanted, torch.eye(6).repeat_interleave(4, 0))
@@ -59,33 +57,27 @@ def test_a_batch_mixes_takes_of_one_person_only():
     assert smooth[0].tolist() == pytest.approx([0.75, *[0.05] * 5])
 
 
-# ---------------------------------------------------------------- people
+# ---------------------------------------------------------------- who is drawn, and what is usual
 
 
-def drawn(rows, labels, takes: int, times: int) -> list[list[int]]:
-    episodes = Episodes(rows, np.array(labels), takes, torch.Generator().manual_seed(1))
-    return [episodes.person() for _ in range(times)]
+def test_corpora_are_drawn_by_the_root_of_their_size_and_emotions_alike():
+    rows = [row("fear", "one", "a")] * 16 + [row("fear", "few", "b")] * 4
+    labels = np.array([0] * 15 + [1] + [0, 1, 2, 3])
+    balanced = voice.Balanced(rows, labels, torch.Generator().manual_seed(1))
+    picked = balanced.takes(6000)
+    assert np.mean([n >= 16 for n in picked]) == pytest.approx(2 / (4 + 2), abs=0.03)  # roots of 4 and 16 clips
+    assert np.mean([n == 15 for n in picked if n < 16]) == pytest.approx(0.5, abs=0.03)  # one take, but one emotion of two
+    assert set(picked) == set(range(20))
 
 
-def test_an_episode_is_of_one_person():
-    rows = [row("fear", who, corpus) for corpus, who in [("a", "ann"), ("a", "bob"), ("b", "ann")] * 5]
-    seen = Counter()
-    for picked in drawn(rows, [n % 4 for n in range(15)], 6, 300):
-        (person,) = {(rows[n].corpus, rows[n].speaker) for n in picked}  # ann of corpus b is somebody else
-        assert len(picked) == 6
-        seen[person] += 1
-    assert len(seen) == 3 and min(seen.values()) > 50
-
-
-def test_corpora_are_drawn_by_the_root_of_their_size_and_people_and_moods_alike():
-    rows = [row("fear", "one", "a")] * 1 + [row("fear", "many", "a")] * 15 + [row("fear", "few", "b")] * 4
-    labels = [0] + [0] * 14 + [1] + [0, 1, 2, 3]
-    picked = drawn(rows, labels, 4, 3000)
-    who = Counter(rows[p[0]].speaker for p in picked)
-    assert who["few"] / 3000 == pytest.approx(2 / (4 + 2), abs=0.03)  # roots of 4 and 16 clips
-    assert who["one"] / 3000 == pytest.approx(1 / 3, abs=0.03) and who["many"] / 3000 == pytest.approx(1 / 3, abs=0.03)
-    rare = [n == 15 for p in picked for n in p if rows[n].speaker == "many"]
-    assert np.mean(rare) == pytest.approx(0.5, abs=0.03)  # one take of fifteen, but one mood of two
+def test_of_many_takes_some_are_heard_as_they_are():
+    _, sounds, labels = acted(14)
+    plain = torch.from_numpy(np.stack([voice.draw(one, torch.Generator()) for one in sounds]))[:, None]
+    for share in (0.0, 0.5, 1.0):
+        settings = voice.Settings(augmented=share, mixup=0.0)
+        heard, _ = voice.batch_of(list(range(14)), sounds, torch.from_numpy(labels), 7, settings, torch.Generator())
+        same = (heard - voice.levelled(plain)).abs().amax((1, 2, 3)) == 0
+        assert same.sum() == {0.0: 14, 1.0: 0}.get(share, same.sum()) and (share != 0.5 or 2 < same.sum() < 12)
 
 
 def head_of(classes: int, width: int) -> CamHead:
@@ -119,7 +111,7 @@ def test_what_is_usual_converges_to_the_planted_world():
 
 # ---------------------------------------------------------------- training
 
-SETTINGS = voice.Settings(epochs=3, people=2, takes=2)
+SETTINGS = voice.Settings(epochs=3, batch=4)
 
 
 def train(out: Path, say=SILENT) -> Path:
@@ -169,7 +161,7 @@ def test_the_face_branch_is_left_alone(tmp_path):
 @pytest.mark.parametrize("epochs", [1, 5])
 def test_fewer_clips_than_a_batch_and_few_steps_are_trained(tmp_path, epochs):
     rows, sounds, labels = acted(3)
-    settings = voice.Settings(epochs=epochs, people=2, takes=2)
+    settings = voice.Settings(epochs=epochs, batch=4)
     voice.train(rows, sounds, labels, np.zeros(3, bool), tiny(), tmp_path, settings, SILENT)
     history = progress.load(tmp_path / "voice.pt")["history"]
     assert len(history) == epochs and np.isfinite([line["loss"] for line in history]).all()
@@ -182,7 +174,7 @@ def test_a_tiny_network_learns_anger_from_sadness_of_real_people(real_data, tmp_
     held = [one for one in rows if one.speaker in ("emodb_03", "emodb_08")]
     rows = [one for who in (learned, held) for one in who]
     labels = np.array([("sadness", "anger").index(one.label) for one in rows])
-    settings = voice.Settings(epochs=8, people=4, takes=4, rate=1e-2, decay=0.9)
+    settings = voice.Settings(epochs=8, batch=16, rate=1e-2, decay=0.9)
     sounds = features.voices(rows, tmp_path / "cache")
     voice.train(rows, sounds, labels, np.arange(len(rows)) >= len(learned), tiny(2), tmp_path, settings, SILENT)
     history = progress.load(tmp_path / "voice.pt")["history"]

@@ -22,6 +22,7 @@ class MelCNN(nn.Module):
     """Log-mel [B,1,M,L] -> maps [B,widths[-1],M/8,L/8]; padded columns stay zero and count nowhere."""
 
     reads_samples = False
+    rows = 10  # of the maps: MELS bands, STRIDE under each
 
     def __init__(self, widths: tuple[int, ...] = (24, 48, 96, 128), blocks: tuple[int, ...] = (1, 1, 1)):
         super().__init__()

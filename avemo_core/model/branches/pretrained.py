@@ -86,6 +86,7 @@ class VoiceEncoder(nn.Module):
     """
 
     reads_samples = True
+    rows = 1
     network: Any
 
     def __init__(self, name: str, pretrained: bool = False, channels: int = 128):
