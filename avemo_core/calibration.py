@@ -56,7 +56,7 @@ class Calibration:
         return getattr(self, condition)
 
     def of_picture(self) -> "Calibration":
-        """The calibration of a single picture: a clip's face is read many times over, and differs more from those learned."""
+        """The calibration of a single picture: a clip's face is read many times, and unlike those learned."""
         return replace(self, face=self.still)
 
     def with_baseline(self, known: Collection[str]) -> "Calibration":

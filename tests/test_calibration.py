@@ -53,7 +53,8 @@ def test_a_picture_is_read_by_its_own_condition():
 
 
 def test_a_person_who_is_known_has_conditions_of_their_own_where_these_were_fitted():
-    fitted = Calibration(Condition(1.0), Condition(2.0), Condition(3.0), personal={"voice": Condition(0.5), "both": Condition(0.7)})
+    personal = {"voice": Condition(0.5), "both": Condition(0.7)}
+    fitted = Calibration(Condition(1.0), Condition(2.0), Condition(3.0), personal=personal)
     known = fitted.with_baseline(("face", "voice"))
     assert [known.of(name).temperature for name in ("face", "voice", "both")] == [1, 0.5, 0.7]
     assert [fitted.of(name).temperature for name in ("face", "voice", "both")] == [1, 2, 3]
