@@ -3,8 +3,9 @@
     python -m training.train --data ROOT --out RUNS
     torchrun --nproc-per-node 2 -m training.train --data ROOT --out RUNS
 
-ROOT holds one folder a corpus (ferplus, ravdess, emodb, nemo, ased, children, java_sed, java_sed_voice), each with a manifest.csv or
-parquet files. RUNS keeps features, the state of every stage and the checkpoint. About an hour and a half on one CPU core.
+ROOT holds one folder a corpus (ferplus, ravdess, emodb, nemo, ased, children, java_sed, java_sed_voice), each with a
+manifest.csv or parquet files. RUNS keeps features, the state of every stage and the checkpoint. About an hour and a half on
+one CPU core.
 Several processes, which torchrun starts, share every batch and see together what one alone would see; RUNS is one for all.
 A pretrained encoder (--face-encoder, --voice-encoder) is downloaded, or taken from torch's cache, and takes many times that.
 """
