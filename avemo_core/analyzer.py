@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import baseline as personal_baseline
-from . import faces, media, presence, sound, timeline
+from . import faces, inputs, media, presence, sound, timeline
 from .baseline import Baseline
 from .calibration import CONDITIONS, Calibration
 from .checkpoint import Checkpoint, load
@@ -27,7 +27,7 @@ from .types import (
     AvemoError,
     Clip,
     ClipResult,
-    Explanation,
+    Evidence,
     FaceTrack,
     MediaError,
     Reading,
@@ -52,8 +52,8 @@ class _Sums:
     tokens: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"face": [], "voice": []})  # each alone
     together: dict[str, list[np.ndarray]] = field(default_factory=lambda: {"face": [], "voice": []})  # each beside the other
     usual: np.ndarray | float = 0.0  # [K] what a personal baseline takes off the clip's logits
-    face_evidence: np.ndarray | None = None
-    voice_evidence: np.ndarray | None = None
+    face_evidence: np.ndarray | float = 0.0
+    voice_evidence: np.ndarray | float = 0.0
 
 
 class Analyzer:
@@ -226,7 +226,7 @@ class Analyzer:
             conflict=conflict(calibration, face, voice),
             warnings=clip.warnings + presence.warnings(tracks, track),
             model_id=self.model_id,
-            evidence=self._explanation(track, heard, sums),
+            evidence=self._evidence(track, heard, sums),
             timings={},
             traces=self._traces(sums, weights, face, voice, track, heard),
             baseline=None if baseline is None else baseline.summary(),
@@ -272,32 +272,11 @@ class Analyzer:
     @torch.inference_mode()
     def _group(self, sums, track, greys, heard, starts, ends, weights, share, baseline) -> None:
         """Runs the branches once over a group of windows, and the fusion in each condition."""
-        windows = timeline.windows(None, heard, starts, ends)
-        rows = [
-            timeline.face_rows(track, s, e) if track is not None else np.zeros(0, int)
-            for s, e in zip(starts, ends, strict=True)
-        ]
-        used = np.unique(np.concatenate(rows)).astype(int)
-        maps = self._embed(greys[used])
-        steps = timeline.FACE_STEPS
-        place = np.zeros((len(starts), steps), int)
-        present = np.zeros((len(starts), steps), bool)
-        times = windows.face_times_s - starts[:, None]
-        for w, chosen in enumerate(rows):
-            place[w, : len(chosen)] = np.searchsorted(used, chosen)
-            present[w, : len(chosen)] = track.present[chosen] if track is not None else False
-            times[w, : len(chosen)] = (track.times_s[chosen] - starts[w]) if track is not None else 0
-        if len(used):
-            seen = maps[torch.from_numpy(place).to(self.device)]
-        else:
-            seen = torch.zeros(len(starts), 1, self.model.face_branch.channels, 1, 1, device=self.device)
-            times, present = times[:, :1], present[:, :1]
-        columns = windows.log_mel.shape[3]
-        valid = self._tensor(windows.sound_valid)
+        given = inputs.of(track, greys, heard, starts, ends, self.device)
         with self._precision():
-            spoken = self.model.embed_voice(self._tensor(windows.voice_input), valid).float()
-        clock = self._tensor(np.tile(np.arange(0, columns, STRIDE) * SOUND_HOP_S, (len(starts), 1)))
-        inputs = (seen, self._tensor(times), self._tensor(present), spoken, clock, shrink_mask(valid, STRIDE))
+            spoken = self.model.embed_voice(given.voice, given.voice_mask).float()
+        seen = given.seen(self._embed(given.crops))
+        streams = (seen, given.face_times, given.face_mask, spoken, given.voice_times, given.columns_mask)
         available = {c: weights[c] >= presence.SHARE_NEEDED for c in ("face", "voice")}
         counts = {
             "face": np.stack((available["face"], np.zeros_like(available["face"])), 1),
@@ -308,47 +287,28 @@ class Analyzer:
             whole = condition == "both"
             beside = whole and track is not None and heard is not None
             personal = None if baseline is None else baseline.personal(len(starts), self.device, beside)
-            out = self.model.fuse(*inputs, available=self._tensor(count), maps=whole, personal=personal)
+            out = self.model.fuse(*streams, available=self._tensor(count), maps=whole, personal=personal)
             sums.logits[condition].append(out.logits.float().cpu().numpy())
             tokens = {"face": out.face_token, "voice": out.voice_token}
             for name in tokens if whole else [condition]:
                 (sums.together if whole else sums.tokens)[name].append(tokens[name].float().cpu().numpy())
             if not whole:
                 continue
-            self._add_evidence(sums, out, track, heard, rows, windows, share)
+            if track is not None:
+                evidence = out.face_evidence.float().cpu().numpy()  # type: ignore[union-attr]
+                sums.face_evidence = sums.face_evidence + inputs.on_frames(evidence, given, share, len(track.times_s))
+            if heard is not None:
+                evidence = out.voice_evidence.float().cpu().numpy()  # type: ignore[union-attr]
+                sums.voice_evidence = sums.voice_evidence + inputs.on_columns(evidence, given, share, heard.log_mel.shape[1])
             if out.usual is not None:
                 sums.usual = sums.usual + share @ out.usual.float().cpu().numpy()
 
-    @staticmethod
-    def _add_evidence(sums: _Sums, out: Output, track, heard, rows, windows, weight: np.ndarray) -> None:
-        """Lays each window's evidence, times the window's weight, on the clip's frames and sound columns."""
-        if track is not None:
-            evidence = out.face_evidence.float().cpu().numpy()  # type: ignore[union-attr]
-            if sums.face_evidence is None:
-                sums.face_evidence = np.zeros((evidence.shape[1], len(track.times_s), *evidence.shape[3:]), np.float32)
-            for w, chosen in enumerate(rows):
-                if len(chosen):
-                    sums.face_evidence[:, chosen] += weight[w] * evidence[w, :, : len(chosen)]
-        if heard is not None:
-            evidence = out.voice_evidence.float().cpu().numpy()  # type: ignore[union-attr]
-            if sums.voice_evidence is None:
-                sums.voice_evidence = np.zeros((*evidence.shape[1:3], heard.log_mel.shape[1]), np.float32)
-            for w in range(len(windows.start_s)):
-                place, columns = timeline.sound_columns(heard, windows.start_s[w], windows.end_s[w])
-                if not len(columns):
-                    continue
-                # one column of the branch covers eight of the spectrogram: it is spread over those that exist
-                coarse = np.arange(place, place + len(columns)) // STRIDE
-                share = 1 / np.bincount(coarse, minlength=evidence.shape[3])[coarse]
-                sums.voice_evidence[:, :, columns] += weight[w] * evidence[w][:, :, coarse] * share
-
-    def _embed(self, greys: np.ndarray) -> Tensor:
-        """Grey crops uint8 [n,48,48] -> maps [n,D,h,w] float32."""
+    def _embed(self, crops: Tensor) -> Tensor:
+        """Grey crops [n,1,48,48] in 0..1 -> maps [n,D,h,w] float32."""
         parts = []
-        for start in range(0, len(greys), 64):
-            crops = torch.from_numpy(greys[start : start + 64]).to(self.device)[:, None].float() / 255
+        for few in crops.split(64) if len(crops) else ():
             with self._precision():
-                parts.append(self.model.embed_faces(crops.to(memory_format=torch.channels_last)).float())
+                parts.append(self.model.embed_faces(few.to(memory_format=torch.channels_last)).float())
         return torch.cat(parts) if parts else torch.zeros(0, self.model.face_branch.channels, 1, 1, device=self.device)
 
     def _precision(self):
@@ -389,16 +349,15 @@ class Analyzer:
         clip = presence.normed(weights["both"]) @ logits
         return Reading("both", clip_calibration.probabilities(clip), windows, True)
 
-    def _explanation(self, track: FaceTrack | None, heard: Sound | None, sums: _Sums) -> Explanation:
+    def _evidence(self, track: FaceTrack | None, heard: Sound | None, sums: _Sums) -> Evidence:
         none = np.zeros(0)
-        groups = 10 if sums.voice_evidence is None else sums.voice_evidence.shape[1]
-        return Explanation(
-            method="cam",
+        groups = sums.voice_evidence.shape[1] if isinstance(sums.voice_evidence, np.ndarray) else 10
+        return Evidence(
             model_id=self.model_id,
             bias=self.model.head.bias.detach().float().cpu().numpy() + sums.usual,
-            face=sums.face_evidence,
+            face=sums.face_evidence if isinstance(sums.face_evidence, np.ndarray) else None,
             face_times_s=none if track is None else track.times_s,
-            voice=sums.voice_evidence,
+            voice=sums.voice_evidence if isinstance(sums.voice_evidence, np.ndarray) else None,
             voice_times_s=none if heard is None else heard.start_s + np.arange(heard.log_mel.shape[1]) * SOUND_HOP_S,
             voice_edges_hz=sound.mel_edges_hz()[:: MELS // groups],
         )
@@ -408,7 +367,8 @@ class Analyzer:
     def embed(self, crops: np.ndarray) -> Tensor:
         """Aligned colour crops uint8 [n,64,64,3] -> maps [n,D,h,w], for a stream that reads each frame once."""
         with torch.inference_mode():
-            return self._embed(timeline.grey(crops))
+            greys = torch.from_numpy(timeline.grey(crops)).to(self.device)
+            return self._embed(greys[:, None].float() / 255)
 
     @torch.inference_mode()
     def read_window(

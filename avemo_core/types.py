@@ -144,10 +144,9 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Raw maps of evidence, in logits for the CAM head: their sum plus the bias is the uncalibrated clip logit, exactly."""
+class Evidence:
+    """The CAM head's maps of a whole clip for every label, in logits: with the bias they sum to the uncalibrated logit."""
 
-    method: str
     model_id: str
     bias: np.ndarray  # [7] logits, with what a personal baseline takes off
     face: np.ndarray | None  # [7,N,h,w] over the aligned crops of the person read
@@ -155,6 +154,34 @@ class Explanation:
     voice: np.ndarray | None  # [7,F,T] groups of mel bands from low to high, columns of Sound.log_mel
     voice_times_s: np.ndarray  # [T] centres of those columns
     voice_edges_hz: np.ndarray  # [F+1] of the groups
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What one method says of one target, raw: no map is scaled, cut or smoothed here.
+
+    A modality without a map has its reason in `missing`. `attention` holds cross-modal attention, where the method reads
+    it: "face_to_voice" [N,1+T] says which sounds each frame attended to, first the null key that stands for none of them,
+    and "voice_to_face" [T,1+N] which frames each moment of sound did. `channels`
+    holds the weights [C] of the feature maps by layer, where the method reads these.
+    """
+
+    method: str
+    unit: str  # of the maps' values
+    signed: bool  # below zero speaks against the target
+    model_id: str
+    target: tuple[str, ...]  # a label, or two: what speaks for the first rather than for the second
+    window: int | None  # of the reading's grid, or None: all windows, weighted as in the reading
+    start_s: float
+    end_s: float  # of what was explained
+    face: np.ndarray | None  # [N,h,w] over the aligned crops of the person read
+    face_times_s: np.ndarray  # [N]
+    voice: np.ndarray | None  # [F,T] groups of mel bands from low to high, columns of Sound.log_mel
+    voice_times_s: np.ndarray  # [T]
+    voice_edges_hz: np.ndarray  # [F+1]
+    missing: dict[str, str] = field(default_factory=dict)
+    attention: dict[str, np.ndarray] = field(default_factory=dict)
+    channels: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -184,7 +211,7 @@ class ClipResult:
     conflict: bool
     warnings: tuple[str, ...]
     model_id: str
-    evidence: Explanation
+    evidence: Evidence
     timings: dict[str, float]  # seconds by stage
     traces: dict[str, Trace] = field(default_factory=dict)  # of face and voice where read: a personal baseline's material
     baseline: dict[str, float] | None = None  # clips, and seconds of face and voice, that the person was known by

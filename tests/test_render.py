@@ -8,7 +8,7 @@ from PIL import Image
 from avemo_core.analyzer import Analyzer
 from avemo_core.explain import drawing, render
 from avemo_core.labels import LABELS, index
-from avemo_core.types import ClipResult, Explanation
+from avemo_core.types import ClipResult, Evidence
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +16,11 @@ def talk(analyzer: Analyzer, clip_of) -> ClipResult:
     return analyzer.analyze(clip_of("talk.mp4"))
 
 
-def evidence(face: np.ndarray | None = None, voice: np.ndarray | None = None) -> Explanation:
+def evidence(face: np.ndarray | None = None, voice: np.ndarray | None = None) -> Evidence:
     """Maps given by hand: one frame a tenth of a second, one sound column a hundredth."""
     frames = 0 if face is None else face.shape[1]
     columns = 0 if voice is None else voice.shape[2]
-    return Explanation(
-        "cam",
+    return Evidence(
         "by hand",
         np.zeros(7),
         face,

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..labels import index
 from ..sound import mel_edges_hz
-from ..types import SOUND_HOP_S, ClipResult, Explanation, FaceTrack
+from ..types import SOUND_HOP_S, ClipResult, Evidence, FaceTrack
 
 IMAGES = ("faces", "face_evidence", "spectrogram", "voice_evidence")
 RAMP = ((0.0, 0x3B0F70), (0.30, 0x8C2981), (0.58, 0xDE4968), (0.80, 0xFE9F6D), (1.0, 0xFCFDBF))  # dark to light, magma-like
@@ -59,7 +59,7 @@ def heat(evidence: np.ndarray, scale: float) -> np.ndarray:
     return np.dstack((ramp(share), (share * 255).round().astype(np.uint8)))
 
 
-def scale(evidence: Explanation) -> float:
+def scale(evidence: Evidence) -> float:
     """Logits of the strongest cell of all labels and both streams, which gets the light end; 0 where nothing raised any."""
     maps = (evidence.face, _voice_cells(evidence)[0])
     return max([0.0, *(float(each.max()) for each in maps if each is not None and each.size)])
@@ -173,7 +173,7 @@ def frequency_ticks() -> list[tuple[float, float]]:
     return [(hz, 1 - float(np.interp(hz, edges, rows))) for hz in (125.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)]
 
 
-def voice_map(evidence: Explanation, label: str, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
+def voice_map(evidence: Evidence, label: str, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Evidence of one label [F,W] in logits a cell, low to high, at W times over the whole clip, zero outside the sound."""
     cells, times = _voice_cells(evidence)
     grid = _time_grid(duration_s)
@@ -183,7 +183,7 @@ def voice_map(evidence: Explanation, label: str, duration_s: float) -> tuple[np.
     return _over_time(cells[index(label)], times, step, grid)[0], grid
 
 
-def _voice_cells(evidence: Explanation) -> tuple[np.ndarray | None, np.ndarray]:
+def _voice_cells(evidence: Evidence) -> tuple[np.ndarray | None, np.ndarray]:
     """Voice maps [7,F,C] summed to the branch's own cells, and their middles [C] in seconds.
 
     So that a cell of the voice is about as large a part of its stream as a cell of a face is, and one scale fits both.

@@ -107,7 +107,7 @@ def raw_maps(result: ClipResult) -> bytes:
         "face_times_s": evidence.face_times_s,
         "voice_times_s": evidence.voice_times_s,
         "voice_edges_hz": evidence.voice_edges_hz,
-        "method": np.array(evidence.method),
+        "method": np.array("cam"),
         "model_id": np.array(evidence.model_id),
         "clip_id": np.array(result.clip.clip_id),
     }
