@@ -1,4 +1,4 @@
-"""The command line: python -m avemo_core analyze PATH..."""
+"""The command line: python -m avemo_core analyze PATH..., python -m avemo_core explain CLIP --out DIR"""
 
 import argparse
 import csv
@@ -65,6 +65,19 @@ def parser() -> argparse.ArgumentParser:
         help="other clips of the same person, or folders of them: what is usual for this face and voice is taken off",
     )
     analyze.add_argument("--neutral", action="store_true", help="the clips of --baseline are known to be neutral")
+    explain = commands.add_parser("explain", help="write maps of what in face and voice a reading comes from")
+    explain.add_argument("clip", type=Path, metavar="CLIP")
+    explain.add_argument(
+        "--method", nargs="+", default=["cam"], metavar="NAME", help="cam (default), gradcam, occlusion, ..."
+    )
+    explain.add_argument("--target", metavar="LABEL", help="anger, or anger-disgust (default: the most likely label)")
+    explain.add_argument("--window", type=int, metavar="N", help="one window, the first being 0 (default: the whole clip)")
+    explain.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="raw maps (npz) and figures (svg, png) go here"
+    )
+    explain.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
+    explain.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
+    explain.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     return top
 
 
@@ -141,13 +154,35 @@ def analyze(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def explain(args: argparse.Namespace) -> int:
+    """Writes each method's raw maps and figures; prints where."""
+    from .analyzer import Analyzer
+    from .explain import figure
+    from .explain.explanation import explain_all
+
+    analyzer = Analyzer(args.checkpoint, args.device)
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=ERRORS, transient=True) as bar:
+        bar.add_task("reading and explaining", total=None)
+        result = analyzer.analyze(args.clip, person=args.person)
+        found = explain_all(analyzer, result, tuple(args.method), args.target, args.window)
+    print(f"{args.clip}: {sentence(result)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for one in found:
+        for kind in figure.KINDS:
+            path = args.out / f"{args.clip.stem}.{one.method}.{kind}"
+            path.write_bytes(figure.export(result, one, kind))
+        without = "".join(f" No map of the {name}: {reason}." for name, reason in one.missing.items())
+        print(f"{figure.heading(one)}: {path.with_suffix('')}.npz, .svg, .png.{without}")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
-        return analyze(args)
+        return {"analyze": analyze, "explain": explain}[args.command](args)
     except (AvemoError, OSError) as error:
         ERRORS.print(str(error), style="red", soft_wrap=True)
         return 2

@@ -13,12 +13,14 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
+import torch
 
 from avemo_core import checkpoint
 from avemo_core.calibration import CONDITIONS
+from avemo_core.model.attention_cam import AttentionCAM
 
 from . import crossval
 from .recipe import EIGHT
@@ -173,7 +175,8 @@ def parts(results: Path = RESULTS, shipped: Path = checkpoint.DEFAULT) -> dict[s
         return json.loads(path.read_text())
 
     loaded = checkpoint.load(shipped)
-    head, calibration = loaded.model.head, loaded.calibration
+    head, calibration = cast(AttentionCAM, loaded.model).head, loaded.calibration
+    kappa, by_neutral = (cast(torch.Tensor, one).tolist() for one in (head.kappa, head.kappa_neutral))
     faces, grid = report("ferplus"), {name: report(f"grid-{name}") for name in CONDITIONS}
     stale = sorted({one["checkpoint"] for one in (faces, *grid.values())} - {loaded.model_id})
     if stale:
@@ -186,8 +189,8 @@ def parts(results: Path = RESULTS, shipped: Path = checkpoint.DEFAULT) -> dict[s
     millions = sum(parameter.numel() for parameter in loaded.model.parameters()) / 1e6
     return {
         "checkpoint": f"`{loaded.model_id}`, {millions:.1f} million parameters. Kappa, the draws of two seconds that "
-        f"count for half: faces {head.kappa[0]:g}, voices {head.kappa[1]:g}; of clips known to be neutral "
-        f"{head.kappa_neutral[0]:g} and {head.kappa_neutral[1]:g}.",
+        f"count for half: faces {kappa[0]:g}, voices {kappa[1]:g}; of clips known to be neutral "
+        f"{by_neutral[0]:g} and {by_neutral[1]:g}.",
         "targets": targets(faces, report("ferplus-strict"), report("ferplus-eight"), grid, folds),
         "java_sed": by_baseline("Java-SED, accuracy", java),
         "without": by_baseline("no Java-SED clip in training, accuracy", folds["without"][0]),
@@ -208,10 +211,10 @@ def parts(results: Path = RESULTS, shipped: Path = checkpoint.DEFAULT) -> dict[s
 def filled(text: str, found: dict[str, str]) -> str:
     """The card `text` with the parts `found` in their places. ValueError where one has no place."""
     for name, part in found.items():
-        place = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not place.search(text):
+        place = re.search(f"<!-- {name} -->\n.*?<!-- /{name} -->", text, re.DOTALL)
+        if place is None:
             raise ValueError(f"The card has no place for {name}; write <!-- {name} --> and <!-- /{name} --> on two lines.")
-        text = place.sub(lambda match, part=part: match[1] + part + "\n" + match[2], text)
+        text = f"{text[: place.start()]}<!-- {name} -->\n{part}\n<!-- /{name} -->{text[place.end() :]}"
     return text
 
 

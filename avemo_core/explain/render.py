@@ -19,6 +19,7 @@ from ..types import SOUND_HOP_S, ClipResult, Evidence, FaceTrack
 
 IMAGES = ("faces", "face_evidence", "spectrogram", "voice_evidence")
 RAMP = ((0.0, 0x3B0F70), (0.30, 0x8C2981), (0.58, 0xDE4968), (0.80, 0xFE9F6D), (1.0, 0xFCFDBF))  # dark to light, magma-like
+DIVERGING = ((-1.0, 0x053061), (-0.5, 0x4393C3), (0.0, 0xF7F7F7), (0.5, 0xE08214), (1.0, 0x7F3B08))  # blue to orange
 CELLS = 14  # crops in the strip
 CELL_PX = 96
 VOICE_CELL_S = 0.08  # what one column of the voice branch covers
@@ -57,6 +58,21 @@ def heat(evidence: np.ndarray, scale: float) -> np.ndarray:
     """Evidence [H,W] in logits -> RGBA uint8: what raised the label, alpha = value / scale; the rest is clear."""
     share = np.clip(evidence / scale, 0, 1) if scale > 0 else np.zeros(evidence.shape)
     return np.dstack((ramp(share), (share * 255).round().astype(np.uint8)))
+
+
+def diverging(values: np.ndarray) -> np.ndarray:
+    """[...] in -1..1 -> uint8 [...,3]: blue speaks against, orange for; the same to people who see colours otherwise."""
+    stops = [stop for stop, _ in DIVERGING]
+    channels = [[colour >> shift & 255 for _, colour in DIVERGING] for shift in (16, 8, 0)]
+    return np.stack([np.interp(values, stops, channel) for channel in channels], axis=-1).round().astype(np.uint8)
+
+
+def coloured(values: np.ndarray, whole: float, signed: bool) -> np.ndarray:
+    """Values [H,W] -> RGBA uint8 on a scale that ends at `whole`; alpha grows with the size. A zero map stays clear."""
+    if not signed:
+        return heat(values, whole)
+    share = np.clip(values / whole, -1, 1) if whole > 0 else np.zeros(values.shape)
+    return np.dstack((diverging(share), (np.abs(share) * 255).round().astype(np.uint8)))
 
 
 def scale(evidence: Evidence) -> float:
@@ -144,7 +160,7 @@ def face_evidence(result: ClipResult, label: str) -> np.ndarray:
     out = np.zeros((CELL_PX, CELL_PX * len(cells), 4), np.uint8)
     for i, evidence in enumerate(cells):
         if evidence is not None:
-            out[:, i * CELL_PX : (i + 1) * CELL_PX] = heat(_stretch(evidence, CELL_PX, CELL_PX), whole)
+            out[:, i * CELL_PX : (i + 1) * CELL_PX] = heat(stretched(evidence, CELL_PX, CELL_PX), whole)
     return out
 
 
@@ -176,11 +192,23 @@ def frequency_ticks() -> list[tuple[float, float]]:
 def voice_map(evidence: Evidence, label: str, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Evidence of one label [F,W] in logits a cell, low to high, at W times over the whole clip, zero outside the sound."""
     cells, times = _voice_cells(evidence)
+    return over_clip(np.zeros((1, 0)) if cells is None else cells[index(label)], times, duration_s)
+
+
+def over_clip(values: np.ndarray, times: np.ndarray, duration_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Values [F,T] at `times` -> [F,W] at W times over the whole clip, zero outside the sound, and these times."""
     grid = _time_grid(duration_s)
-    if cells is None or not len(times):
+    if not len(times):
         return np.zeros((1, len(grid))), grid
     step = float(times[1] - times[0]) if len(times) > 1 else VOICE_CELL_S
-    return _over_time(cells[index(label)], times, step, grid)[0], grid
+    return _over_time(values, times, step, grid)[0], grid
+
+
+def band_rows(edges_hz: np.ndarray) -> np.ndarray:
+    """How many of the spectrogram's rows each group of mel bands takes [F], low to high, by its edges [F+1]."""
+    whole = mel_edges_hz()
+    places = np.searchsorted(whole, edges_hz - 1e-6) * (SPECTROGRAM_PX // (len(whole) - 1))
+    return np.diff(places)
 
 
 def _voice_cells(evidence: Evidence) -> tuple[np.ndarray | None, np.ndarray]:
@@ -200,7 +228,7 @@ def _voice_cells(evidence: Evidence) -> tuple[np.ndarray | None, np.ndarray]:
 def voice_evidence(result: ClipResult, label: str) -> np.ndarray:
     """RGBA uint8 [240,W,4] to lay over the spectrogram."""
     values, _ = voice_map(result.evidence, label, result.clip.duration_s)
-    return heat(_stretch(values[::-1], SPECTROGRAM_PX, values.shape[1]), scale(result.evidence))
+    return heat(stretched(values[::-1], SPECTROGRAM_PX, values.shape[1]), scale(result.evidence))
 
 
 def voice_contours(result: ClipResult, label: str) -> list[np.ndarray]:
@@ -268,7 +296,7 @@ def _over_time(values: np.ndarray, times: np.ndarray, step: float, grid: np.ndar
     return np.where(there, out, 0.0), there
 
 
-def _stretch(values: np.ndarray, height: int, width: int) -> np.ndarray:
+def stretched(values: np.ndarray, height: int, width: int) -> np.ndarray:
     """[h,w] -> float32 [height,width] by bilinear interpolation, so that cells do not look sharper than they are."""
     picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))

@@ -46,7 +46,7 @@ def _weights(scene: Scene, kind: type[nn.Module], called: str) -> dict[str, Tens
     if not calls:
         raise AvemoError(f"This model has no {called} attention; choose another method.")
     layers = dict(scene.model.named_modules())
-    return {name: layers[name].weights(*args, **kwargs) for name, (args, kwargs) in calls.items()}  # type: ignore[operator]
+    return {name: layers[name].weights(*args, **kwargs) for name, (args, kwargs) in calls.items()}
 
 
 @torch.no_grad()

@@ -1,0 +1,174 @@
+"""Is a map better than a random one? Deletion and insertion curves, the cascade of random weights, stability under noise.
+
+A curve replaces the cells of one stream, the map's strongest first, and reads the target's probability (Petsiuk et al.
+2018). What replaces them is what carries no expression: the blurred face, the mean spectrum (methods/perturbation.py). A
+map has to beat random maps that are as smooth as it is: noise with the map's own autocorrelation, many times drawn. Else a
+map of large blots would beat fine noise by its blots alone.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from .methods import method
+from .methods.perturbation import blurred, levelled
+from .scene import Scene
+
+STEPS = 10  # points of a curve after the first
+DRAWS = 20  # random maps
+NOISE = 0.02  # deviation of the noise: of the grey range for faces; of the range of the window's log-mel for voices
+MODALITIES = ("face", "voice")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Probability of the target while cells go (deletion) or come (insertion), at shares 0, 1/STEPS, ... 1 of the cells.
+
+    Of W windows: the map's own [W,S+1], and of the random maps [W,R,S+1].
+    """
+
+    deletion: np.ndarray
+    insertion: np.ndarray
+    random_deletion: np.ndarray
+    random_insertion: np.ndarray
+
+    @property
+    def deletion_gain(self) -> np.ndarray:
+        """[W] how far the area under deletion lies below the mean random one: above 0 is better than random."""
+        return area(self.random_deletion).mean(1) - area(self.deletion)
+
+    @property
+    def insertion_gain(self) -> np.ndarray:
+        """[W] how far the area under insertion lies above the mean random one."""
+        return area(self.insertion) - area(self.random_insertion).mean(1)
+
+
+def area(curve: np.ndarray) -> np.ndarray:
+    """[...,S+1] -> [...] area under the curve over shares from 0 to 1, by trapezoids."""
+    return (curve[..., 1:] + curve[..., :-1]).mean(-1) / 2
+
+
+def alike(maps: np.ndarray, draws: int, seed: int = 0) -> np.ndarray:
+    """Maps [W,...,h,w] -> random ones [W,draws,...,h,w] with the same autocorrelation: their spectrum, other phases."""
+    generator = np.random.default_rng(seed)
+    axes = tuple(range(1, maps.ndim))
+    strength = np.abs(np.fft.fftn(maps, axes=axes))
+    out = []
+    for _ in range(draws):
+        noise = np.fft.fftn(generator.normal(size=maps.shape), axes=axes)  # of a real array, so what comes back is real
+        turned = strength * noise / np.maximum(np.abs(noise), 1e-12)
+        out.append(np.fft.ifftn(turned, axes=axes).real)
+    return np.stack(out, 1).astype(np.float32)
+
+
+def curves(scene: Scene, maps: Tensor, modality: str, draws: int = DRAWS, steps: int = STEPS, seed: int = 0) -> Curves:
+    """The curves of the maps [W,T,h,w] of the face or [W,F,C] of the voice, and of `draws` random maps of each."""
+    own = maps.detach().float().cpu()
+    rivals = torch.from_numpy(alike(own.numpy(), draws, seed))
+    found = [_both(scene, one, modality, steps) for one in (own, *rivals.unbind(1))]
+    deletion, insertion = (np.stack([pair[k] for pair in found], 1) for k in (0, 1))
+    return Curves(deletion[:, 0], insertion[:, 0], deletion[:, 1:], insertion[:, 1:])
+
+
+@torch.no_grad()
+def _both(scene: Scene, maps: Tensor, modality: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Deletion and insertion [W,S+1] of one map."""
+    given = scene.given
+    if modality == "face":
+        before, valid = given.seen(given.crops), given.face_mask[:, :, None, None, None]
+        instead = blurred(before)
+        size = before.shape[-2:]
+        ranked = F.interpolate(maps.flatten(0, 1)[:, None], size=size, mode="bilinear", align_corners=False)
+        ranked = ranked.unflatten(0, maps.shape[:2])
+    else:
+        before, valid = given.voice, given.voice_mask[:, None, None]
+        instead = levelled(before, given.voice_mask)
+        ranked = F.interpolate(maps[:, None], size=before.shape[-2:], mode="bilinear", align_corners=False)
+    order = _ranks(ranked.to(before.device), valid.expand_as(before))
+    shares = np.linspace(0, 1, steps + 1)
+    gone = [_probability(scene, torch.where(order < share, instead, before), modality) for share in shares]
+    come = [_probability(scene, torch.where(order < share, before, instead), modality) for share in shares]
+    return np.stack(gone, 1), np.stack(come, 1)
+
+
+def _ranks(values: Tensor, valid: Tensor) -> Tensor:
+    """[W,...] -> each valid cell's rank in its window, the strongest 0, as a share below 1; of the others 1."""
+    flat, counted = values.flatten(1), valid.flatten(1) > 0
+    order = flat.masked_fill(~counted, -torch.inf).argsort(1, descending=True).argsort(1)
+    ranks = order / counted.sum(1, keepdim=True).clamp(min=1)
+    return ranks.masked_fill(~counted, 1.0).view_as(values)
+
+
+def _probability(scene: Scene, stream: Tensor, modality: str) -> np.ndarray:
+    """[W] of the target with one stream replaced, uncalibrated; of a contrast, of the first against the second."""
+    faces, heard = scene.maps
+    if modality == "face":
+        faces = scene.model.embed_faces(stream.flatten(0, 1)).unflatten(0, stream.shape[:2])
+    else:
+        heard = scene.model.embed_voice(stream, scene.given.voice_mask)
+    logits = scene.fuse(faces, heard).logits
+    contrast = bool((scene.target < 0).any())
+    found = torch.sigmoid(logits @ scene.target) if contrast else torch.softmax(logits, 1) @ scene.target
+    return found.float().cpu().numpy()
+
+
+# ---------------------------------------------------------------- do the weights matter
+
+
+def correlation(one: Tensor, other: Tensor) -> np.ndarray:
+    """Rank correlation [W] of two maps of the same windows; 0 where one of them is flat."""
+    pairs = zip(one.flatten(1).cpu().numpy(), other.flatten(1).cpu().numpy(), strict=True)
+    found = [0.0 if np.ptp(a) == 0 or np.ptp(b) == 0 else spearmanr(a, b).statistic for a, b in pairs]
+    return np.array(found)
+
+
+def layers_of(model: nn.Module) -> list[str]:
+    """Names of the modules with weights of their own, the last first."""
+    return [name for name, one in model.named_modules() if name and next(one.parameters(recurse=False), None) is not None][
+        ::-1
+    ]
+
+
+def cascade(scene: Scene, name: str, modality: str, every: int = 1, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    """Rank correlation [W] with the true map as layer after layer gets random weights, from the head down.
+
+    Adebayo et al. 2018: a map that stays as it is shows the input, not what the model made of it. `every`: only each so
+    many layers a map is made.
+    """
+    model = copy.deepcopy(scene.model)
+    true = getattr(method(name).maps(scene), modality)
+    generator = torch.Generator().manual_seed(seed)
+    named = dict(model.named_modules())
+    names = layers_of(model)
+    for n, layer in enumerate(names):
+        for parameter in named[layer].parameters(recurse=False):
+            with torch.no_grad():
+                spread = float(parameter.std()) if parameter.numel() > 1 else 1.0
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+        if n % every == 0 or n + 1 == len(names):
+            yield layer, correlation(true, getattr(method(name).maps(replace(scene, model=model)), modality))
+
+
+def stability(scene: Scene, name: str, modality: str, draws: int = 5, seed: int = 0) -> np.ndarray:
+    """Mean rank correlation [W] of the map with those of the same input under a little noise."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noisy(values: Tensor, spread: Tensor | float) -> Tensor:
+        return values + torch.randn(values.shape, generator=generator).to(values.device) * spread
+
+    make: Callable[[Scene], Tensor] = lambda one: getattr(method(name).maps(one), modality)  # noqa: E731 - said twice
+    true, found = make(scene), []
+    for _ in range(draws):
+        if modality == "face":
+            given = replace(scene.given, crops=noisy(scene.given.crops, NOISE).clamp(0, 1))
+        else:
+            reach = scene.given.voice.amax((1, 2, 3), keepdim=True) - scene.given.voice.amin((1, 2, 3), keepdim=True)
+            given = replace(scene.given, voice=noisy(scene.given.voice, NOISE * reach))
+        found.append(correlation(true, make(replace(scene, given=given))))
+    return np.mean(found, 0)
