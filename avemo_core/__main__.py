@@ -78,6 +78,20 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
     explain.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
     explain.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    trial = commands.add_parser(
+        "faithfulness", help="measure whether maps are better than random ones, over a folder of clips"
+    )
+    trial.add_argument("--root", type=Path, required=True, help="a folder with a manifest.csv or FER+ .parquet files")
+    trial.add_argument("--split", help="only the rows of this split, or of this usage")
+    trial.add_argument("--methods", nargs="+", default=["cam", "gradcam", "layercam"], metavar="NAME")
+    trial.add_argument("--limit", type=int, metavar="N", help="only N clips, evenly spread over the folder")
+    trial.add_argument("--draws", type=int, default=20, metavar="N", help="random maps for each map (default %(default)s)")
+    trial.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="a line of JSON a clip and map; a stop loses nothing"
+    )
+    trial.add_argument("--json", action="store_true", help="print the summary as JSON; otherwise a table")
+    trial.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
+    trial.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     return top
 
 
@@ -176,14 +190,42 @@ def explain(args: argparse.Namespace) -> int:
     return 0
 
 
+def trial(args: argparse.Namespace) -> int:
+    """Measures every method on every clip, and prints the gains over random maps."""
+    from .analyzer import Analyzer
+    from .explain import survey
+
+    items = survey.items_of(args.root, args.split)
+    if args.limit and args.limit < len(items):
+        items = [items[round(n * (len(items) - 1) / max(args.limit - 1, 1))] for n in range(args.limit)]
+    analyzer = Analyzer(args.checkpoint, args.device)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
+        task = bar.add_task("measuring", total=len(items))
+        found = survey.survey(
+            analyzer, items, args.methods, args.out, args.draws, lambda done, total: bar.update(task, completed=done)
+        )
+    rows = survey.summary(found)
+    if args.json:
+        print(json.dumps({"model_id": analyzer.model_id, "root": str(args.root), "rows": rows}, indent=2))
+        return 0
+    for row in rows:
+        low, high = row["deletion_interval"] or (float("nan"), float("nan"))
+        print(
+            f"{row['method']:22} {row['modality']:6} n {row['n']:4}  better than random in {row['deletion_better']:.0%}, "
+            f"area under deletion lower by {row['deletion_gain']:+.4f} (95 % {low:+.4f} to {high:+.4f})"
+        )
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name need not be text
     try:
-        return {"analyze": analyze, "explain": explain}[args.command](args)
-    except (AvemoError, OSError) as error:
+        return {"analyze": analyze, "explain": explain, "faithfulness": trial}[args.command](args)
+    except (ValueError, OSError) as error:  # AvemoError among them
         ERRORS.print(str(error), style="red", soft_wrap=True)
         return 2
     except KeyboardInterrupt:

@@ -164,3 +164,58 @@ def test_help_names_every_option_and_wrong_ones_are_refused():
 def test_files_of_a_folder_are_sorted_and_what_was_named_is_kept(folder):
     assert [p.name for p in files_of([folder])] == ["a silence.wav", "red] broken.mp4", "c voice.WAV", "d photo.png"]
     assert files_of([folder / "notes.txt", folder / "gone.mp4"]) == [folder / "notes.txt", folder / "gone.mp4"]
+
+
+# ---------------------------------------------------------------- explain and faithfulness
+
+
+def test_explain_writes_raw_maps_and_figures(clip_of, tmp_path, capsys):
+    asked = ["--method", "cam", "gradcam", "--target", "anger-fear", "--window", "0", "--out", str(tmp_path / "maps")]
+    assert main(["explain", str(clip_of("talk.mp4")), *asked, "--device", "cpu"]) == 0
+    written = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert written == [f"talk.{name}.{kind}" for name in ("cam", "gradcam") for kind in ("npz", "png", "svg")]
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3 and "what speaks for anger rather than fear" in said[1]
+    svg = (tmp_path / "maps" / "talk.cam.svg").read_text()
+    assert "what speaks for anger rather than fear" in svg and "Of 0.00 to 2.00 s, in logits." in svg
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--method", "saliency"], "Unknown method 'saliency'; choose one of cam, "),
+        (["--target", "joy"], "'joy' is no target; give a label"),
+        (["--window", "99"], "There is no window 99 in this clip; it has 2"),
+        (["--method", "rollout"], "This model has no stacked attention layers"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_sentence(clip_of, tmp_path, capsys, asked, said):
+    assert main(["explain", str(clip_of("talk.mp4")), *asked, "--out", str(tmp_path / "maps")]) == 2
+    assert said in " ".join(capsys.readouterr().err.split()) and not (tmp_path / "maps").exists()
+
+
+def test_faithfulness_measures_a_folder_and_goes_on_where_it_stopped(clip_of, tmp_path, capsys):
+    (tmp_path / "a.wav").write_bytes(clip_of("voice.wav").read_bytes())
+    (tmp_path / "b.mp4").write_bytes(clip_of("talk.mp4").read_bytes())
+    (tmp_path / "manifest.csv").write_text("file,speaker\na.wav,ann\nb.mp4,bob\n")
+    asked = [
+        "faithfulness",
+        "--root",
+        str(tmp_path),
+        "--methods",
+        "cam",
+        "--draws",
+        "3",
+        "--out",
+        str(tmp_path / "it.jsonl"),
+    ]
+    assert main([*asked, "--limit", "1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["modality"], row["n"], row["deletion_interval"]) for row in rows] == [("voice", 1, None)]
+    first = (tmp_path / "it.jsonl").read_text()
+    assert main([*asked, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["modality"], row["n"], row["people"]) for row in rows] == [("face", 1, 1), ("voice", 2, 2)]
+    assert (tmp_path / "it.jsonl").read_text().startswith(first)
+    assert main(["faithfulness", "--root", str(tmp_path / "none"), "--out", str(tmp_path / "x")]) == 2
+    assert "expected a manifest.csv or FER+ .parquet files" in " ".join(capsys.readouterr().err.split())
