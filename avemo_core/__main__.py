@@ -75,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="raw maps (npz) and figures (svg, png) go here"
     )
+    explain.add_argument("--sound", action="store_true", help="also what the map marks of the sound, and the rest, as wav")
     explain.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
     explain.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
     explain.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
@@ -171,7 +172,7 @@ def analyze(args: argparse.Namespace) -> int:
 def explain(args: argparse.Namespace) -> int:
     """Writes each method's raw maps and figures; prints where."""
     from .analyzer import Analyzer
-    from .explain import figure
+    from .explain import figure, listen
     from .explain.explanation import explain_all
 
     analyzer = Analyzer(args.checkpoint, args.device)
@@ -185,6 +186,9 @@ def explain(args: argparse.Namespace) -> int:
         for kind in figure.KINDS:
             path = args.out / f"{args.clip.stem}.{one.method}.{kind}"
             path.write_bytes(figure.export(result, one, kind))
+        if args.sound and one.voice is not None:
+            for part, samples in zip(("kept", "rest"), listen.kept_and_rest(result, one), strict=True):
+                (args.out / f"{args.clip.stem}.{one.method}.{part}.wav").write_bytes(listen.encoded(samples))
         without = "".join(f" No map of the {name}: {reason}." for name, reason in one.missing.items())
         print(f"{figure.heading(one)}: {path.with_suffix('')}.npz, .svg, .png.{without}")
     return 0

@@ -170,10 +170,12 @@ def test_files_of_a_folder_are_sorted_and_what_was_named_is_kept(folder):
 
 
 def test_explain_writes_raw_maps_and_figures(clip_of, tmp_path, capsys):
-    asked = ["--method", "cam", "gradcam", "--target", "anger-fear", "--window", "0", "--out", str(tmp_path / "maps")]
+    asked = ["--method", "cam", "gradcam", "--target", "anger-fear", "--window", "0", "--sound"]
+    asked += ["--out", str(tmp_path / "maps")]
     assert main(["explain", str(clip_of("talk.mp4")), *asked, "--device", "cpu"]) == 0
     written = sorted(path.name for path in (tmp_path / "maps").iterdir())
-    assert written == [f"talk.{name}.{kind}" for name in ("cam", "gradcam") for kind in ("npz", "png", "svg")]
+    kinds = ("kept.wav", "npz", "png", "rest.wav", "svg")
+    assert written == [f"talk.{name}.{kind}" for name in ("cam", "gradcam") for kind in kinds]
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 3 and "what speaks for anger rather than fear" in said[1]
     svg = (tmp_path / "maps" / "talk.cam.svg").read_text()

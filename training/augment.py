@@ -80,8 +80,9 @@ def mixup(
 def voices(mel: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
     """Log-mel [B,1,M,L] -> the same voice elsewhere: other tempo, throat, room tone and microphone.
 
-    Frequency is stretched about the lowest band (vocal-tract length; one time in seven far up, towards a child's), time
-    by up to a fifth, then noise is added in power, a smooth equaliser laid over, and SpecAugment blanks bands and moments.
+    Frequency is stretched about the lowest band, pitch and formants alike, from a far deeper voice to a child's: else a
+    deep neutral voice sounds sad. Time is stretched by up to a fifth, then noise is added in power, a smooth equaliser
+    laid over, and SpecAugment blanks bands and moments.
     Throat and microphone are alike in each run of `takes` windows: they are one person's.
     """
     batch, _, bands, columns = mel.shape
@@ -91,8 +92,7 @@ def voices(mel: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
         return drawn.repeat_interleave(alike)
 
     quiet, peak = mel.amin((2, 3), keepdim=True), mel.amax((2, 3), keepdim=True)
-    throat = uniform(0.9, 1.12, takes)
-    throat = torch.where(uniform(0, 1, takes) < 0.15, uniform(1.1, 1.3, takes), throat) * uniform(0.98, 1.02)
+    throat = torch.exp(uniform(math.log(0.75), math.log(1.3), takes)) * uniform(0.98, 1.02)
     tempo = uniform(0.85, 1.18)
     matrix = torch.zeros(batch, 2, 3)
     matrix[:, 0, 0], matrix[:, 0, 2] = tempo, tempo - 1  # the first column stays in place

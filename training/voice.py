@@ -30,7 +30,7 @@ STEPS = timeline.SOUND_STEPS
 
 @dataclass(frozen=True)
 class Settings:
-    epochs: int = 30
+    epochs: int = 32
     batch: int = 32
     takes: int = 1  # in a row of one person's
     rate: float = 3e-3
