@@ -6,7 +6,7 @@ import numpy as np
 
 from .calibration import Calibration
 from .labels import LABELS
-from .types import Reading, Verdict
+from .types import ClipResult, Reading, Verdict
 
 CLOSE = 0.10  # two labels nearer than this in probability are called close
 TRIFLE = 0.10  # trust in a personal baseline under which it hardly counts
@@ -29,6 +29,17 @@ def shares(prior: np.ndarray, face: Reading, voice: Reading, both: Reading) -> d
         "face": full - empty if face.available else 0.0,
         "voice": full - empty if voice.available else 0.0,
     }
+
+
+def window_shares(result: ClipResult) -> dict[str, np.ndarray]:
+    """The same of every window [W], for the clip's most likely label: start + face + voice = the window's probability.
+
+    A modality that does not count in a window reads the prior there, so it adds nothing.
+    """
+    k = int(result.both.probabilities.argmax())
+    start, whole = result.shares["start"], result.both.windows[:, k]
+    by_face = ((result.face.windows[:, k] - start) + (whole - result.voice.windows[:, k])) / 2
+    return {"start": np.full(len(whole), start), "face": by_face, "voice": whole - start - by_face}
 
 
 def conflict(calibration: Calibration, face: Reading, voice: Reading) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from avemo_core.calibration import Calibration, Condition
 from avemo_core.labels import LABELS
 from avemo_core.types import Reading
-from avemo_core.verdict import conflict, hardly_known, nothing_read, shares, verdict
+from avemo_core.verdict import conflict, hardly_known, nothing_read, shares, verdict, window_shares
 
 CALIBRATION = Calibration(Condition(threshold=0.5), Condition(threshold=0.6), Condition(threshold=0.55))
 PRIOR = np.full(7, 1 / 7)
@@ -36,6 +36,16 @@ def test_shapley_values_by_hand():
     # face: half of (0.5 - 0.2) + (0.8 - 0.3); voice: half of (0.3 - 0.2) + (0.8 - 0.5)
     assert found == pytest.approx({"start": 0.2, "face": 0.4, "voice": 0.2})
     assert sum(found.values()) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("name", ["talk.mp4", "voice.wav", "silent.mp4", "silence.wav"])
+def test_shares_of_windows_add_up_and_what_is_missing_adds_nothing(analyzer, clip_of, name):
+    result = analyzer.analyze(clip_of(name))
+    found = window_shares(result)
+    k = int(result.both.probabilities.argmax())
+    assert found["start"] + found["face"] + found["voice"] == pytest.approx(result.both.windows[:, k])
+    for modality in ("face", "voice"):
+        assert getattr(result, modality).available or found[modality] == pytest.approx(0 * found[modality], abs=1e-6)
 
 
 @pytest.mark.parametrize(

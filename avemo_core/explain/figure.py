@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 
 from ..types import ClipResult, Explanation
+from ..verdict import window_shares
 from . import drawing, render
 from .drawing import Picture, Rect, Shape, Text
 from .methods import METHODS
@@ -29,8 +30,10 @@ def export(result: ClipResult, explanation: Explanation, kind: str) -> bytes:
 
 
 def raw(result: ClipResult, explanation: Explanation) -> bytes:
-    """npz: every field of the explanation as it was computed, and the clip's id."""
+    """npz: every field of the explanation as it was computed, the clip's id, and each window's Shapley values."""
     arrays: dict[str, np.ndarray] = {"clip_id": np.array(result.clip.clip_id)}
+    arrays |= {"windows/start_s": result.window_start_s, "windows/end_s": result.window_end_s}
+    arrays |= {f"windows/share_of_{name}": values for name, values in window_shares(result).items()}
     for field in fields(explanation):
         value = getattr(explanation, field.name)
         if isinstance(value, dict):

@@ -20,6 +20,7 @@ from ..types import SOUND_HOP_S, ClipResult, Evidence, FaceTrack
 IMAGES = ("faces", "face_evidence", "spectrogram", "voice_evidence")
 RAMP = ((0.0, 0x3B0F70), (0.30, 0x8C2981), (0.58, 0xDE4968), (0.80, 0xFE9F6D), (1.0, 0xFCFDBF))  # dark to light, magma-like
 DIVERGING = ((-1.0, 0x053061), (-0.5, 0x4393C3), (0.0, 0xF7F7F7), (0.5, 0xE08214), (1.0, 0x7F3B08))  # blue to orange
+OPACITY = 0.8  # of the strongest cell: what it lies on can still be seen
 CELLS = 14  # crops in the strip
 CELL_PX = 96
 VOICE_CELL_S = 0.08  # what one column of the voice branch covers
@@ -69,10 +70,10 @@ def diverging(values: np.ndarray) -> np.ndarray:
 
 def coloured(values: np.ndarray, whole: float, signed: bool) -> np.ndarray:
     """Values [H,W] -> RGBA uint8 on a scale that ends at `whole`; alpha grows with the size. A zero map stays clear."""
-    if not signed:
-        return heat(values, whole)
-    share = np.clip(values / whole, -1, 1) if whole > 0 else np.zeros(values.shape)
-    return np.dstack((diverging(share), (np.abs(share) * 255).round().astype(np.uint8)))
+    least = -1.0 if signed else 0.0
+    share = np.clip(values / whole, least, 1) if whole > 0 else np.zeros(values.shape)
+    colours = diverging(share) if signed else ramp(share)
+    return np.dstack((colours, (np.abs(share) * OPACITY * 255).round().astype(np.uint8)))
 
 
 def scale(evidence: Evidence) -> float:

@@ -291,6 +291,7 @@ def test_raw_maps_come_back_with_their_axes(analyzer, read, tmp_path):
         assert np.array_equal(stored["face"], found.face) and np.array_equal(stored["voice"], found.voice)
         assert str(stored["method"]) == "cross_modal" and str(stored["clip_id"]) == result.clip.clip_id
         assert stored["attention/face_to_voice"].shape == found.attention["face_to_voice"].shape
+        assert stored["windows/share_of_face"].shape == stored["windows/start_s"].shape == (len(result.window_start_s),)
         assert str(stored["unit"]) == "share of attention" and float(stored["end_s"]) == found.end_s
 
 
