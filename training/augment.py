@@ -77,12 +77,12 @@ def mixup(
     return share * inputs + (1 - share) * inputs[order], share * targets + (1 - share) * targets[order]
 
 
-def voices(mel: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
+def voices(mel: Tensor, generator: torch.Generator, takes: int = 1, anybody: bool = False) -> Tensor:
     """Log-mel [B,1,M,L] -> the same voice elsewhere: other tempo, throat, room tone and microphone.
 
-    Frequency is stretched about the lowest band, pitch and formants alike, from a far deeper voice to a child's: else a
-    deep neutral voice sounds sad. Time is stretched by up to a fifth, then noise is added in power, a smooth equaliser
-    laid over, and SpecAugment blanks bands and moments.
+    Frequency is stretched about the lowest band, pitch and formants alike: a little, and one time in seven far up, towards
+    a child's; of `anybody`, from a far deeper voice to a child's. Time is stretched by up to a fifth, then noise is added in
+    power, a smooth equaliser laid over, and SpecAugment blanks bands and moments.
     Throat and microphone are alike in each run of `takes` windows: they are one person's.
     """
     batch, _, bands, columns = mel.shape
@@ -92,7 +92,12 @@ def voices(mel: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
         return drawn.repeat_interleave(alike)
 
     quiet, peak = mel.amin((2, 3), keepdim=True), mel.amax((2, 3), keepdim=True)
-    throat = torch.exp(uniform(math.log(0.75), math.log(1.3), takes)) * uniform(0.98, 1.02)
+    if anybody:
+        throat = torch.exp(uniform(math.log(0.75), math.log(1.3), takes))
+    else:
+        throat = uniform(0.9, 1.12, takes)
+        throat = torch.where(uniform(0, 1, takes) < 0.15, uniform(1.1, 1.3, takes), throat)
+    throat = throat * uniform(0.98, 1.02)
     tempo = uniform(0.85, 1.18)
     matrix = torch.zeros(batch, 2, 3)
     matrix[:, 0, 0], matrix[:, 0, 2] = tempo, tempo - 1  # the first column stays in place
@@ -122,10 +127,11 @@ def voices(mel: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
     return moved
 
 
-def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor:
+def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1, anybody: bool = False) -> Tensor:
     """Samples [B,1,160,L] by column -> the same voice elsewhere: what `voices` is for log-mel.
 
-    Speed moves pitch, formants and tempo together (Ko et al. 2015); a smooth equaliser, noise and blanked moments follow.
+    Speed moves pitch, formants and tempo together (Ko et al. 2015), of `anybody` further; a smooth equaliser, noise and
+    blanked moments follow.
     Speed and microphone are alike in each run of `takes` windows: they are one person's.
     """
     batch, _, hop, columns = drawn.shape
@@ -135,7 +141,7 @@ def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1) -> Tensor
         return (torch.rand(batch // alike, generator=generator) * (high - low) + low).repeat_interleave(alike)
 
     wave = drawn[:, 0].transpose(1, 2).flatten(1)
-    speed = uniform(0.9, 1.12, takes) * uniform(0.98, 1.02)
+    speed = (uniform(0.75, 1.3, takes) if anybody else uniform(0.9, 1.12, takes)) * uniform(0.98, 1.02)
     places = torch.arange(length) * speed[:, None]  # in the wave as it was; past its end is silence
     before = places.long()
     padded = F.pad(wave, (0, max(0, int(before.max()) + 2 - length)))

@@ -30,7 +30,7 @@ STEPS = timeline.SOUND_STEPS
 
 @dataclass(frozen=True)
 class Settings:
-    epochs: int = 32
+    epochs: int = 30
     batch: int = 32
     takes: int = 1  # in a row of one person's
     rate: float = 3e-3
@@ -40,6 +40,9 @@ class Settings:
     dropout: float = 0.3  # of the pooled features, before the head
     smoothing: float = 0.05
     decay: float = 0.998
+    last: int = 6  # further epochs, in which each voice may be anybody's: else a stranger's deep neutral voice sounds sad
+    last_rate: float = 1.5e-3
+    last_decay: float = 0.99
     seed: int = 1
 
 
@@ -175,7 +178,13 @@ class Drawn(Protocol):
 
 
 def batch_of(
-    rows: list[int], sounds: list[Sound], labels: Tensor, classes: int, settings: Drawn, generator: torch.Generator
+    rows: list[int],
+    sounds: list[Sound],
+    labels: Tensor,
+    classes: int,
+    settings: Drawn,
+    generator: torch.Generator,
+    anybody: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Augmented windows of these rows, [B,1,M,L] of log-mel or [B,1,160,L] of samples, and what is wanted of them [B,K].
 
@@ -183,7 +192,7 @@ def batch_of(
     """
     drawn = torch.from_numpy(np.stack([draw(sounds[i], generator) for i in rows]))[:, None]
     by_log_mel = sounds[rows[0]].samples is None
-    heard = (augment.voices if by_log_mel else augment.samples)(drawn, generator, settings.takes)
+    heard = (augment.voices if by_log_mel else augment.samples)(drawn, generator, settings.takes, anybody)
     people = torch.rand(len(drawn) // settings.takes, generator=generator) < settings.augmented
     heard = torch.where(people.repeat_interleave(settings.takes)[:, None, None, None], heard, drawn)
     if by_log_mel:
@@ -207,20 +216,43 @@ def train(
 ) -> AttentionCAM:
     """Trains `model` by rows with their sounds and labels [n]; dev bool [n] scores only. Returns the moving average.
 
-    The state is in `out/voice.pt` after every epoch; a run that was stopped goes on there. It runs where `model` is.
+    The state is in `out/voice.pt` after every epoch, that of the last ones in `out/last.pt`; a run that was stopped goes on
+    there. It runs where `model` is.
     """
+    torch.manual_seed(settings.seed)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parallel.shared_norms(model)
+    given = (rows, sounds, labels, dev)
+    average = _epochs(*given, model, copy.deepcopy(model), out / "voice.pt", settings, say)
+    if not settings.last:
+        return average.eval()
+    last = replace(
+        settings, epochs=settings.last, rate=settings.last_rate, decay=settings.last_decay, seed=settings.seed + 1000
+    )
+    return _epochs(*given, copy.deepcopy(average), average, out / "last.pt", last, say, anybody=True).eval()
+
+
+def _epochs(
+    rows: list[Row],
+    sounds: list[Sound],
+    labels: np.ndarray,
+    dev: np.ndarray,
+    model: AttentionCAM,
+    average: AttentionCAM,
+    path: Path,
+    settings: Settings,
+    say,
+    anybody: bool = False,
+) -> AttentionCAM:
+    """So many epochs under one schedule, kept in `path`; returns the moving average."""
     chosen = np.flatnonzero(~dev)
     wanted_of = torch.from_numpy(labels)
     held = np.flatnonzero(dev)
     dev_rows, dev_sounds = [rows[i] for i in held], [sounds[i] for i in held]
-    torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
     balanced = Balanced([rows[i] for i in chosen], labels[chosen], generator)
     classes = len(model.head.bias)
     device = model.head.bias.device
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parallel.shared_norms(model)
-    average = copy.deepcopy(model)
     trained = [p for name, p in model.named_parameters() if name.startswith(("voice", "head"))]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=settings.weight_decay)
     steps = max(1, len(chosen) // settings.batch)
@@ -228,9 +260,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.rate, total_steps=max(6, steps * settings.epochs), pct_start=0.2
     )
-    state = progress.State(
-        out / "voice.pt", settings, generator, model=model, average=average, optimizer=optimizer, schedule=schedule
-    )
+    state = progress.State(path, settings, generator, model=model, average=average, optimizer=optimizer, schedule=schedule)
     reached = state.load()
     first, history = reached.get("epoch", 0), reached.get("history", [])
 
@@ -240,7 +270,7 @@ def train(
         model.train()
         for _ in range(steps):
             picked = [int(chosen[i]) for i in balanced.takes(settings.batch)]
-            mel, wanted = batch_of(picked, sounds, wanted_of, classes, settings, generator)
+            mel, wanted = batch_of(picked, sounds, wanted_of, classes, settings, generator, anybody)
             mine = mel[parallel.own(len(mel))].to(device, memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16):
                 spoken = voice_output(model, mine, torch.ones(len(mine), STEPS, device=device))
@@ -266,4 +296,4 @@ def train(
         if parallel.rank() == 0:
             say(f"voice { ({k: round(v, 3) for k, v in line.items()}) } {time.time() - started:.0f} s")
         state.save(epoch=epoch + 1, history=history)
-    return average.eval()
+    return average

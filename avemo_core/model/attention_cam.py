@@ -92,9 +92,7 @@ class AttentionCAM(nn.Module):
 
     def embed_voice(self, log_mel: Tensor, valid: Tensor) -> Tensor:
         """log_mel [B,1,M,L], valid [B,L] -> maps [B,D,M/8,L/8]; a pretrained encoder: samples [B,1,160,L] -> [B,D,1,L/8]."""
-        maps = self.voice_branch(log_mel, valid.float())
-        scale = self.voice_time(maps, shrink_mask(valid, STRIDE))
-        return maps * scale.transpose(1, 2)[:, :, None].to(maps.dtype)
+        return self.voice_branch(log_mel, valid.float())
 
     def fuse(
         self,
@@ -125,11 +123,12 @@ class AttentionCAM(nn.Module):
         face_tokens = faces.mean((3, 4))
         voice_tokens = voice.mean(2).transpose(1, 2)
         face_add = self.face_time(face_tokens, face_mask)
-        face_tokens = face_tokens + face_add
+        voice_add = self.voice_time(voice, voice_mask)
+        face_tokens, voice_tokens = face_tokens + face_add, voice_tokens + voice_add
         heard, face_to_voice = self.face_asks(face_tokens, face_times, voice_tokens, voice_times, voice_mask, maps)
         seen, voice_to_face = self.voice_asks(voice_tokens, voice_times, face_tokens, face_times, face_mask, maps)
         # What was learned about a moment is added to every cell of that moment, so the head still reads maps.
-        face_add, voice_add = face_add + heard, seen
+        face_add, voice_add = face_add + heard, voice_add + seen
         face_tokens, voice_tokens = face_tokens + heard, voice_tokens + seen
 
         face_attention = self.face_pool(face_tokens, face_mask)

@@ -71,3 +71,16 @@ def test_microphone_is_alike_in_the_takes_of_a_person():
         for m in quiet:
             apart = (found[n] - found[m]).abs().median()
             assert apart < 1e-4 if n // 4 == m // 4 else apart > 1e-3
+
+
+def test_anybody_may_be_far_deeper_or_a_child():
+    line = torch.full((64, 1, 80, 200), -15.0)
+    line[:, :, 38:42] = 0.0
+
+    def middles(anybody: bool) -> torch.Tensor:
+        heard = augment.voices(line, torch.Generator().manual_seed(3), anybody=anybody)[:, 0].median(2).values
+        return heard.argmax(1) / 40
+
+    some, all_sorts = middles(False), middles(True)
+    assert all_sorts.min() < 0.82 and all_sorts.max() > 1.2
+    assert some.median() == pytest.approx(1.0, abs=0.1) and (some < 0.85).float().mean() < 0.1

@@ -18,7 +18,7 @@ from training.corpora import ferplus
 
 ROOT = Path(__file__).parents[2]
 FACE = face.Settings(epochs=1, batch=6)
-VOICE = voice.Settings(epochs=2, batch=5)  # between two processes: two and three takes
+VOICE = voice.Settings(epochs=2, batch=5, last=1)  # between two processes: two and three takes
 JOINT = joint.Settings(steps=4, people=3, takes=4, saved_every=2)
 
 

@@ -6,11 +6,10 @@ from torch import Tensor, nn
 
 
 class Recurrent(nn.Module):
-    """Maps [B,D,F,T] -> how much each feature map counts at each moment, [B,T,D] between 0 and 2.
+    """Maps [B,D,F,T] -> what to add to every cell of a moment [B,T,D].
 
     The votes of the head sum over a map's rows, so they cannot tell a high sound from a low one; here each row has weights
-    of its own. One unit reads forth and one back; masked moments are passed over, as if they were not there. What comes out
-    scales the cells instead of adding to them, so that evidence stays at the pitch where it was heard.
+    of its own. One unit reads forth and one back; masked moments are passed over, as if they were not there.
 
     Args:
         channels: D.
@@ -39,4 +38,4 @@ class Recurrent(nn.Module):
         rows = F.adaptive_avg_pool2d(maps, (self.rows, maps.shape[3])).flatten(1, 2).transpose(1, 2)
         moments = torch.relu(self.squeeze(rows))
         states = self._run(self.forth, moments, mask), self._run(self.back, moments.flip(1), mask.flip(1)).flip(1)
-        return 2 * torch.sigmoid(self.out(torch.cat(states, 2)))
+        return self.out(torch.cat(states, 2)) * mask[..., None]
