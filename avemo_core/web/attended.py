@@ -40,7 +40,7 @@ def page_attention(found: Explanation) -> dict[str, Any]:
 
 
 def _row(row: np.ndarray, starts: np.ndarray, ends: np.ndarray, time_s: float) -> dict[str, Any]:
-    """The span round a row's strongest sound, its share of the attention, and what it would have if all sound had as much."""
+    """The span round a row's strongest sound, its share of the attention, and its share if all sound had as much."""
     peak = int(row.argmax())
     if row[peak] <= 0:
         return {"sentence": f"The frame at {time_s:.2f} s attends to no sound.", "share": 0.0, "even": 0.0}

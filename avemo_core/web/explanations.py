@@ -73,7 +73,9 @@ class Explainer:
             raise AvemoError(f"{title} of all {count} windows would take minutes; choose one window.")
         if method == "cross_modal" and seconds > MOST_ATTENTION_S:
             longest = f"{MOST_ATTENTION_S:g} s"
-            raise AvemoError(f"Attention between face and voice is shown of clips up to {longest}; this has {seconds:.0f} s.")
+            raise AvemoError(
+                f"Attention between face and voice is shown of clips of {longest} at most, not of {seconds:.0f} s."
+            )
         return Choice(method, target_of(result, target or None), window)
 
     def kept(self, held: Held, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
@@ -132,7 +134,10 @@ class Explainer:
         found = self.explanation(held, choice, pause)
 
         def make() -> tuple[np.ndarray, np.ndarray]:
-            return listen.kept_and_rest(_on_disk(held), found)
+            try:
+                return listen.kept_and_rest(_on_disk(held), found)
+            except AvemoError as error:  # our path is nobody's business
+                raise AvemoError(str(error).replace(str(held.path), held.name)) from None
 
         kept, rest = self.kept(held, ("sound", choice), make)
         return listen.encoded({"whole": kept + rest, "kept": kept, "rest": rest}[part])

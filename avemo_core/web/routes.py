@@ -309,7 +309,7 @@ async def _no_route(_: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     sentence = error.detail if isinstance(error.detail, str) else "Not found"
     if sentence in ("Not Found", "Method Not Allowed"):
-        sentence = "There is nothing at this address for this kind of request; the pages are Try it, Live, Inspect and About."
+        sentence = "There is nothing at this address for such a request; the pages are Try it, Live, Inspect and About."
     return JSONResponse({"error": sentence}, error.status_code)
 
 

@@ -49,7 +49,7 @@ class Page:
 PAGES = (
     Page("Try it", "/", "Which emotion do face and voice express in a clip, when, and on what evidence.", try_it_page),
     Page("Live", "/live", "Which emotion face and voice express, live from the camera and microphone.", live_page),
-    Page("Inspect", "/inspect", "Where in face and voice a reading comes from, by eleven methods side by side.", inspect_page),
+    Page("Inspect", "/inspect", "Where in face and voice a reading comes from, by eleven methods.", inspect_page),
     Page("About", "/about", "What AVEMO reads and what it does not, how, how well, and what happens to a clip.", about_page),
 )
 PATHS = tuple(page.path for page in PAGES)

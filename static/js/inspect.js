@@ -122,6 +122,17 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     placed();
   }
 
+  // The cursor goes along where it would be outside the window.
+  function choose(window) {
+    view.window = window;
+    changed();
+    if (window === null) return placed();
+    const { start_s: from, end_s: to } = material.windows[window];
+    const time = material.times[view.frame];
+    if (time < from || time > to) at((from + to) / 2);
+    return placed();
+  }
+
   function at(seconds) {
     const { times } = material;
     let best = 0;
@@ -159,8 +170,8 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     changed();
     placed();
   } }, 'Add a method');
-  const chooser = controls({ material, clips, id, view, onClip, onChange: changed });
-  const steps = stepper({ base, material, view, faces, found: (i) => parts[i]?.found(), onAt: at, onGo: go, onWindow: (w) => { view.window = w; changed(); } });
+  const chooser = controls({ material, clips, id, view, onClip, onChange: changed, onWindow: choose });
+  const steps = stepper({ base, material, view, faces, found: (i) => parts[i]?.found(), onAt: at, onGo: go, onWindow: choose });
   const crossed = attention({ base, material, view, onGo: go });
   const sound = listening({ base, material, view, onTime: at });
 

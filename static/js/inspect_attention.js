@@ -18,10 +18,12 @@ export function attention({ base, material, view, onGo }) {
   const numbersOf = el('p', { class: 'small dim num mt2' });
   const near = el('div', { class: 'mt4' });
   const least = el('span', { class: 'num' });
+  const end = `${material.duration_s.toFixed(1)} s`;
   const body = el('div', { class: 'crossed' },
     el('div', { class: 'grid' },
-      above, el('span', { class: 'corner' }), box, beside,
-      el('p', { class: 'micro ends num' }, el('span', {}, '0 s'), el('span', {}, 'sound'), el('span', {}, `${two(material.duration_s)} s`))),
+      el('span'), above, el('span'),
+      el('p', { class: 'micro down num', 'aria-hidden': 'true' }, el('span', {}, '0 s'), el('span', {}, 'face'), el('span', {}, end)), box, beside,
+      el('span'), el('p', { class: 'micro ends num', 'aria-hidden': 'true' }, el('span', {}, '0 s'), el('span', {}, 'sound'), el('span', {}, end)))),
     el('div', {}, el('p', { class: 'micro' }, 'The frame at the cursor, or under the pointer'), sentence, numbersOf, near,
       el('p', { class: 'micro mt4 shades' }, '0', el('i', {}), least),
       el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'Attention describes what the model weighed. It is a description, not an explanation: what was attended to need not have counted.'))));

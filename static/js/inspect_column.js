@@ -16,7 +16,8 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   const under = el('canvas', { width: FACE_PX, height: FACE_PX });
   const over = el('canvas', { class: 'map', width: FACE_PX, height: FACE_PX });
   const nobody = el('span', { class: 'nobody' }, 'no face here');
-  const face = el('div', { class: 'face', role: 'img', 'aria-label': 'Face at the cursor' }, under, over, nobody);
+  const outside = el('span', { class: 'outside', hidden: true }, 'outside the window');
+  const face = el('div', { class: 'face', role: 'img', 'aria-label': 'Face at the cursor' }, under, over, nobody, outside);
   const heard = material.voice && spectrogram(base, material, onAt);
   const places = { face: el('div', { class: 'stream' }), voice: el('div', { class: 'stream' }) };
   const files = el('p', { class: 'row wrap files' });
@@ -39,7 +40,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     const method = material.methods.find((one) => one.name === name);
     Object.assign(now, { stop, facts: null, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
     choice.value = name;
-    source.textContent = method.source;
+    source.textContent = method.targeted ? method.source : `${method.source}; the same for every target`;
     channels.replaceChildren();
     files.replaceChildren();
     heard?.show(null, null);
@@ -100,7 +101,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   function test(which, holder, stop) {
     holder.replaceChildren(el('p', { class: 'badge' }, `${which}: waits for its test`));
     const waits = tests.add(async (signal) => {
-      holder.replaceChildren(el('p', { class: 'badge busy' }, el('i'), `${which}: tested against random maps`));
+      holder.replaceChildren(el('p', { class: 'badge busy' }, el('i'), `${which}: being tested against random maps`));
       try {
         tested(which, holder, await api(`${now.address}/test/${which}?${now.query}`, { signal }));
       } catch (error) {
@@ -129,6 +130,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     if (!faces) return;
     const there = material.present[frame];
     nobody.hidden = there;
+    outside.hidden = !there || within(material, view);
     if (there) faces(under, frame);
     else wipe(under);
     if (there && now.draw) now.draw(over, frame);
@@ -137,6 +139,13 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   }
 
   return { root, show, place, end, found: () => now.facts && { facts: now.facts, address: now.address, query: now.query } };
+}
+
+// Whether the cursor is in what is explained.
+function within(material, { window, frame }) {
+  if (window === null) return true;
+  const { start_s: from, end_s: to } = material.windows[window];
+  return material.times[frame] >= from && material.times[frame] <= to;
 }
 
 // Two numbers with as many digits as they need to differ.

@@ -2,13 +2,13 @@
 
 import { LABELS, el, icon, two } from './dom.js';
 
-export function controls({ material, clips, id, view, onClip, onChange }) {
+export function controls({ material, clips, id, view, onClip, onChange, onWindow }) {
   const clip = select(clips.map((one) => [one.id, one.name]), (value) => onClip(value));
   clip.value = id;
   const target = select(LABELS.map((name) => [name, name]), (value) => { view.target = value; onChange(); });
   const contrast = select([['', 'nothing'], ...LABELS.map((name) => [name, name])], (value) => { view.contrast = value; onChange(); });
   const named = (one, i) => [String(i), `${i + 1}: ${two(one.start_s)} to ${two(one.end_s)} s`];
-  const window = select([['', 'whole clip'], ...material.windows.map(named)], (value) => { view.window = value === '' ? null : Number(value); onChange(); });
+  const window = select([['', 'whole clip'], ...material.windows.map(named)], (value) => onWindow(value === '' ? null : Number(value)));
   const glyph = el('span', { class: 'glyph' });
   const other = el('span', { class: 'glyph' });
   const root = el('div', { class: 'controls', role: 'group', 'aria-label': 'What is inspected' },

@@ -49,7 +49,7 @@ export function listening({ base, material, view, onTime }) {
 
   const root = el('section', { class: 'panel big mt5', 'aria-labelledby': 'listen-title' },
     el('div', { class: 'ph' }, el('h2', { id: 'listen-title' }, 'Listen to the map'), el('p', {}, 'What the map marks and the rest; together they are the clip again.')),
-    el('div', { class: 'row wrap' }, el('label', { class: 'fld' }, el('span', {}, 'Map'), el('span', { class: 'picked' }, which)), buttons, player),
+    el('div', { class: 'row wrap listen' }, el('label', { class: 'fld' }, el('span', {}, 'Map'), el('span', { class: 'picked' }, which)), buttons, player),
     said);
   return {
     root,

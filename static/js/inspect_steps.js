@@ -23,7 +23,7 @@ export function stepper({ base, material, view, faces, found, onAt, onGo, onWind
   which.addEventListener('change', () => { shown = Number(which.value); draw(); });
 
   const lanes = [
-    turns && lane('Window', 'click to choose', turns.root),
+    turns && lane('Window', 'click one', turns.root),
     strip && lane('Face', null, strip.root),
     heard && lane('Voice', 'in Hz', el('div', { class: 'rel' }, ticks(material), heard.root)),
     timed && seconds(material),
