@@ -23,7 +23,7 @@ export function attention({ base, material, view, onGo }) {
     el('div', { class: 'grid' },
       el('span'), above, el('span'),
       el('p', { class: 'micro down num', 'aria-hidden': 'true' }, el('span', {}, '0 s'), el('span', {}, 'face'), el('span', {}, end)), box, beside,
-      el('span'), el('p', { class: 'micro ends num', 'aria-hidden': 'true' }, el('span', {}, '0 s'), el('span', {}, 'sound'), el('span', {}, end)))),
+      el('span'), el('p', { class: 'micro ends num', 'aria-hidden': 'true' }, el('span', {}, '0 s'), el('span', {}, 'sound'), el('span', {}, end))),
     el('div', {}, el('p', { class: 'micro' }, 'The frame at the cursor, or under the pointer'), sentence, numbersOf, near,
       el('p', { class: 'micro mt4 shades' }, '0', el('i', {}), least),
       el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'Attention describes what the model weighed. It is a description, not an explanation: what was attended to need not have counted.'))));
