@@ -22,9 +22,9 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   const places = { face: el('div', { class: 'stream' }), voice: el('div', { class: 'stream' }) };
   const files = el('p', { class: 'row wrap files' });
   const channels = el('div');
-  const root = el('article', { class: 'method', 'aria-labelledby': `method-name-${number}` },
+  const root = el('article', { class: 'method' },
     el('div', { class: 'row' },
-      el('label', { class: 'vh', for: `method-${number}`, id: `method-name-${number}` }, `Method ${number + 1}`), choice,
+      el('label', { class: 'vh', for: `method-${number}` }, `Method ${number + 1}`), choice,
       onRemove && el('button', { type: 'button', class: 'btn q r s', 'aria-label': `Remove method ${number + 1}`, onclick: onRemove }, icon('no'))),
     source, state, places.face, places.voice, channels, files);
   const now = { stop: null, facts: null, address: '', query: '', draw: null, ticking: 0 };
@@ -40,6 +40,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     const method = material.methods.find((one) => one.name === name);
     Object.assign(now, { stop, facts: null, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
     choice.value = name;
+    root.setAttribute('aria-label', method.title);
     source.textContent = method.targeted ? method.source : `${method.source}; the same for every target`;
     channels.replaceChildren();
     files.replaceChildren();

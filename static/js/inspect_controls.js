@@ -38,5 +38,7 @@ function select(options, onChoose) {
 }
 
 function field(title, choice, glyph = null) {
-  return el('label', { class: 'fld' }, el('span', {}, title), el('span', { class: `picked${glyph ? ' marked' : ''}` }, glyph, choice));
+  choice.id = `inspect-${title.toLowerCase().replaceAll(' ', '-')}`;
+  const name = el('span', {}, el('label', { for: choice.id }, title));
+  return el('div', { class: 'fld' }, name, el('span', { class: `picked${glyph ? ' marked' : ''}` }, glyph, choice));
 }
