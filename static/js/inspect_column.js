@@ -27,7 +27,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
       el('label', { class: 'vh', for: `method-${number}` }, `Method ${number + 1}`), choice,
       onRemove && el('button', { type: 'button', class: 'btn q r s', 'aria-label': `Remove method ${number + 1}`, onclick: onRemove }, icon('no'))),
     source, state, places.face, places.voice, channels, files);
-  const now = { stop: null, facts: null, address: '', query: '', draw: null, ticking: 0 };
+  const now = { stop: null, facts: null, lost: false, address: '', query: '', draw: null, ticking: 0 };
 
   const end = () => {
     now.stop?.abort();
@@ -38,7 +38,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     end();
     const stop = new AbortController();
     const method = material.methods.find((one) => one.name === name);
-    Object.assign(now, { stop, facts: null, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
+    Object.assign(now, { stop, facts: null, lost: false, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
     choice.value = name;
     root.setAttribute('aria-label', method.title);
     source.textContent = method.targeted ? method.source : `${method.source}; the same for every target`;
@@ -118,11 +118,14 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     const part = said.heaviest && material.windows.length > 1 ? `, of its heaviest window, ${two(said.start_s)} to ${two(said.end_s)} s` : '';
     holder.replaceChildren(
       el('p', { class: `badge ${kind}` }, icon(said.better ? 'check' : 'no'), el('span', {}, el('b', {}, `${which} better than random: ${said.better ? 'yes' : 'no'}`), ` (${against})`)),
-      el('div', { class: 'row top' }, curves(said), el('p', { class: 'micro' }, said.better
+      el('div', { class: 'drawn' }, curves(said), el('p', { class: 'micro' }, said.better
         ? `Solid: cells taken away by this map. Dashed: by ${said.draws} random maps${part}. Lower is better.`
         : `Do not read this map: it does no better than ${said.draws} random ones${part}.`)),
     );
     (which === 'face' ? face : heard.root).classList.toggle('lost', !said.better);
+    if (which !== 'voice') return;
+    now.lost = !said.better;
+    onFound();
   }
 
   function place() {
@@ -139,7 +142,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     face.setAttribute('aria-label', `Face at ${two(material.times[frame])} s${now.facts ? ` with the map: ${now.facts.heading}` : ''}`);
   }
 
-  return { root, show, place, end, found: () => now.facts && { facts: now.facts, address: now.address, query: now.query } };
+  return { root, show, place, end, found: () => now.facts && { facts: now.facts, lost: now.lost, address: now.address, query: now.query } };
 }
 
 // Whether the cursor is in what is explained.

@@ -232,6 +232,9 @@ def test_a_map_is_tested_and_a_newer_choice_gives_the_test_up(inspect: Callable[
         re.compile(r"^face better than random: (yes|no) \(area under deletion 0\.\d+ against 0\.\d+\)$"), timeout=120_000
     )
     expect(page.locator(".method .curves").first).to_be_visible()
+    expect(badge.filter(has_text="voice")).to_be_visible(timeout=120_000)
+    lost_voice = badge.filter(has_text="voice better than random: no").count()
+    assert page.locator(".steps-panel .spec.lost").count() == lost_voice
     lost = page.locator(".method .face.lost").count()
     assert lost == page.locator(".method .badge.fail").filter(has_text="face").count()
 
