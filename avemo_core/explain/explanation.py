@@ -54,14 +54,14 @@ def explain_all(
     result = clip if isinstance(clip, ClipResult) else analyzer.analyze(clip, baseline=baseline)
     names = target_of(result, target)
     scene = scene_of(analyzer, result, names, window, baseline)
-    return [_laid(scene, name, one.maps(scene), names, window) for name, one in zip(methods, chosen, strict=True)]
+    return [laid(scene, name, one.maps(scene), names, window) for name, one in zip(methods, chosen, strict=True)]
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy()
 
 
-def _laid(scene: Scene, name: str, found: Maps, target: tuple[str, ...], window: int | None) -> Explanation:
+def laid(scene: Scene, name: str, found: Maps, target: tuple[str, ...], window: int | None) -> Explanation:
     """Maps of windows on the clip's own time axis; what adds up goes on adding up, what does not is averaged."""
     result, track, share = scene.result, scene.track, scene.share
     heard, none = result.sound, np.zeros(0)

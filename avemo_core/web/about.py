@@ -207,7 +207,8 @@ def _privacy(settings: Settings) -> str:
         _point(
             "loop",
             f"Clip and reading are deleted {minutes(settings.keep_s)} after you last used them, at once when you say "
-            "Delete now, and when the server stops. Further clips of a person go as soon as yours is read against them.",
+            "Delete now, and when the server stops. Further clips of a person go as soon as yours is read against "
+            "them; the numbers learned from them go with the reading.",
         )
     }
 {

@@ -182,7 +182,8 @@ class Jobs:
         progress("model", 1, 1)
         shown_clip = replace(result.clip, path=Path(job.name))  # our path is nobody's business
         plain = job.before if job.others else None
-        return self.visitors.keep(job.visitor, job.name, job.path, replace(result, clip=shown_clip), plain).result_id
+        told = replace(result, clip=shown_clip)
+        return self.visitors.keep(job.visitor, job.name, job.path, told, plain, baseline).result_id
 
     def _end(self, job: Job, state: str) -> None:
         job.state, job.ended_at = state, time.monotonic()

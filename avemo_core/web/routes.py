@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,17 +19,17 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from ..explain import render
 from ..labels import EMOTIONS
 from ..types import AvemoError
-from . import record, theme, upload
+from . import explanations, record, theme, upload
+from .downloads import attachment
 from .jobs import Job
 from .services import STATIC, Services
-from .visitors import Held, TooMany, Visitor
+from .visitors import GONE, Held, TooMany, Visitor
 
 log = logging.getLogger("avemo.web")
 EXAMPLES = STATIC / "examples"
 EVENT_STEP_S = 0.1  # how often a watched job is looked at
 MOST_OTHERS = 10  # further clips of a person, as a baseline
 KEEP_ALIVE_S = 10  # proxies close a stream that is silent for longer
-GONE = "This reading is not here any more, or never was yours; read the clip again."
 # How a browser is told what the clip is. By container, never by what the visitor said.
 MEDIA_TYPES = {
     "mp4": "video/mp4",
@@ -51,6 +50,7 @@ MEDIA_TYPES = {
 def add(app: FastAPI, services: Services) -> None:
     """All routes and error answers. Call before Gradio is mounted: it takes whatever is left."""
     app.include_router(_clips(services))
+    app.include_router(explanations.router(services))
     app.include_router(_results(services))
     app.include_router(_status(services))
     app.include_router(_made_files())
@@ -136,7 +136,7 @@ def _results(services: Services) -> APIRouter:
         if kind not in record.DOWNLOADS:
             raise HTTPException(404, f"There is no such download; choose one of {', '.join(record.DOWNLOADS)}.")
         name = f"{Path(held.name).stem}-avemo.{kind}"
-        headers = {"content-disposition": _attachment(name)}
+        headers = {"content-disposition": attachment(name)}
         body, said = record.download(held.result, kind)
         return Response(body, media_type=said, headers=headers)
 
@@ -300,12 +300,6 @@ async def _watch(services: Services, job: Job) -> AsyncIterator[str]:
         await asyncio.sleep(EVENT_STEP_S)
 
 
-def _attachment(name: str) -> str:
-    """A download under this name, in any script (RFC 6266); programs that know only ASCII get underscores."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
-
-
 async def _refused(_: Request, error: Exception) -> Response:
     status = 429 if isinstance(error, TooMany) else 413 if isinstance(error, upload.TooLarge) else 400
     return JSONResponse({"error": str(error)}, status)
@@ -315,7 +309,7 @@ async def _no_route(_: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     sentence = error.detail if isinstance(error.detail, str) else "Not found"
     if sentence in ("Not Found", "Method Not Allowed"):
-        sentence = "There is nothing at this address for this kind of request; the pages are Try it, Live and About."
+        sentence = "There is nothing at this address for such a request; the pages are Try it, Live, Inspect and About."
     return JSONResponse({"error": sentence}, error.status_code)
 
 

@@ -115,7 +115,7 @@ class Guard:
             return
         refused = refusal(scope, self.settings)
         if refused is None and not is_open(scope, self.pages):
-            refused = 404, "There is nothing at this address; the pages are Try it, Live and About."
+            refused = 404, "There is nothing at this address; the pages are Try it, Live, Inspect and About."
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send, refused)
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..analyzer import Analyzer
@@ -43,3 +45,4 @@ class Services:
     settings: Settings
     visitors: Visitors
     jobs: Jobs
+    turns: Turns = field(default_factory=Turns)

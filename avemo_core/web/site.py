@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..media import Limits
 from . import routes, theme
 from .about import about_page
+from .inspect import inspect_page
 from .jobs import Jobs
 from .live import add_live_route, live_page
 from .security import Guard
@@ -48,6 +49,7 @@ class Page:
 PAGES = (
     Page("Try it", "/", "Which emotion do face and voice express in a clip, when, and on what evidence.", try_it_page),
     Page("Live", "/live", "Which emotion face and voice express, live from the camera and microphone.", live_page),
+    Page("Inspect", "/inspect", "Where in face and voice a reading comes from, by eleven methods.", inspect_page),
     Page("About", "/about", "What AVEMO reads and what it does not, how, how well, and what happens to a clip.", about_page),
 )
 PATHS = tuple(page.path for page in PAGES)
@@ -110,6 +112,7 @@ def _lifespan(services: Services) -> Callable[[FastAPI], contextlib.AbstractAsyn
             yield
         finally:
             sweeping.cancel()
+            services.turns.close()
             await asyncio.to_thread(services.jobs.close)
             services.visitors.close()
 

@@ -17,13 +17,17 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from ..types import AvemoError, ClipResult
 from .services import MB, Settings
 
+if TYPE_CHECKING:
+    from ..baseline import Baseline
+
 COOKIE = "avemo_visitor"
 PREFIX = "avemo-visitors-"
+GONE = "This reading is not here any more, or never was yours; read the clip again."
 TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # secrets.token_urlsafe(32)
 
 
@@ -41,6 +45,8 @@ class Held:
     result: ClipResult
     used_at: float
     plain: str | None = None  # of a reading against a baseline: the one without, while that is held
+    baseline: "Baseline | None" = None  # what the person was known by: rows of numbers that an explanation needs again
+    explained: dict[Any, Any] = field(default_factory=dict)  # explanations made so far, the one asked for last at the end
 
 
 @dataclass
@@ -125,10 +131,18 @@ class Visitors:
                 total += path.stat().st_size
         return total
 
-    def keep(self, visitor: Visitor, name: str, path: Path, result: ClipResult, plain: str | None = None) -> Held:
+    def keep(
+        self,
+        visitor: Visitor,
+        name: str,
+        path: Path,
+        result: ClipResult,
+        plain: str | None = None,
+        baseline: "Baseline | None" = None,
+    ) -> Held:
         """Hold a reading for its visitor. The oldest one goes when there are too many."""
         with self._lock:
-            held = Held(new_token(), name, path, result, self.clock(), plain)
+            held = Held(new_token(), name, path, result, self.clock(), plain, baseline)
             visitor.results[held.result_id] = held
             self._visitors.setdefault(visitor.token, visitor)
             while len(visitor.results) > self.settings.results_per_visitor:

@@ -1,9 +1,9 @@
 // The Try it page: which state it is in, and what is shown of a reading.
 
-import { api } from './try_it_dom.js';
+import { api } from './dom.js';
 import { evidence } from './try_it_evidence.js';
 import { Cancelled, worker } from './try_it_job.js';
-import { against, describe, downloads, notes, others, people, player } from './try_it_parts.js';
+import { against, describe, downloads, inspect, notes, others, people, player } from './try_it_parts.js';
 import { reading } from './try_it_reading.js';
 import { recorder } from './try_it_record.js';
 import { examples, files, mark, tabs } from './try_it_sources.js';
@@ -79,7 +79,7 @@ export function start(root) {
     people(part('people'), filled.people, choose);
     const [sentence, ...rest] = reading(record, filled);
     const back = plain && (() => again(() => show(plain)));
-    part('reading').replaceChildren(...[sentence, against(filled, back), ...rest, notes(filled)].filter(Boolean));
+    part('reading').replaceChildren(...[sentence, against(filled, back), ...rest, notes(filled), filled.faces || filled.voice ? inspect(id) : null].filter(Boolean));
     state('result');
     const found = filled.faces || filled.voice; // a picture without a face has no evidence to draw
     now.shown = found ? evidence(id, record, filled, isImage ? null : media) : null;

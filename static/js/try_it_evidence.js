@@ -1,7 +1,7 @@
 // One time axis: most likely emotion, probabilities, face strip and spectrogram with evidence, and one cursor that the
 // player moves and that moves the player.
 
-import { LABELS, el, icon, logits, percent, signed, svg, two } from './try_it_dom.js';
+import { LABELS, el, icon, logits, percent, signed, svg, two } from './dom.js';
 import { draw, names } from './try_it_plot.js';
 
 export function evidence(result, record, page, media) {

@@ -1,6 +1,6 @@
 // Sending a clip and watching its reading: the four real steps, the place in the queue, the clock, Cancel.
 
-import { api, asJson, el, icon, megabytes } from './try_it_dom.js';
+import { api, asJson, el, icon, megabytes } from './dom.js';
 
 const LEARN = ['baseline', 'Learn from the other clips', 'clips'];
 const STEPS = [

@@ -1,6 +1,6 @@
 // Parts of the page round a reading: the player, whose face is read, the notes (null where there are none), the downloads.
 
-import { el, icon } from './try_it_dom.js';
+import { el, icon } from './dom.js';
 
 const MOST_OTHERS = 10; // as the server takes
 const DOWNLOADS = [
@@ -102,6 +102,9 @@ export function notes(page) {
   if (!said.length) return null;
   return el('section', { class: 'mt5 cut', 'aria-label': 'Notes' }, el('h2', { class: 'h2s' }, 'Please note'), said);
 }
+
+export const inspect = (result) =>
+  el('p', { class: 'mt5' }, el('a', { class: 'btn', href: `/inspect?result=${encodeURIComponent(result)}` }, icon('q'), 'Inspect where this comes from'));
 
 export function downloads(result) {
   const links = DOWNLOADS.map(([kind, text, name]) =>

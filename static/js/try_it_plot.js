@@ -1,6 +1,6 @@
 // The timeline of probabilities. Plotly draws the server's figure; colours come from the page, which knows the theme.
 
-import { el, icon, two } from './try_it_dom.js';
+import { el, icon, two } from './dom.js';
 
 const HEIGHT = 190;
 let loading = null;

@@ -1,6 +1,6 @@
 // The right-hand panel of a result: the sentence, the confidence, three readings on shared rows, what each one counted.
 
-import { LABELS, el, icon, percent, sentence, signed, two } from './try_it_dom.js';
+import { LABELS, el, icon, percent, sentence, signed, two } from './dom.js';
 
 const COLUMNS = [
   ['face', 'Face'],

@@ -1,6 +1,6 @@
 // Recording from the webcam and microphone: preview, countdown, at most ten seconds, a look before it is sent.
 
-import { el, icon } from './try_it_dom.js';
+import { el, icon } from './dom.js';
 
 const LONGEST_S = 10;
 const COUNTDOWN = 3;

@@ -1,6 +1,6 @@
 // Where clips come from: the two tabs, a dropped or chosen file, the examples.
 
-import { api, el, icon } from './try_it_dom.js';
+import { api, el, icon } from './dom.js';
 
 // Upload | Record. onShow(name) runs when one of them is shown; returns the function that shows one.
 export function tabs(page, onShow) {

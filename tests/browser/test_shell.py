@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page
 
-PAGES = {"/": "Try it", "/live": "Live", "/about": "About"}
+PAGES = {"/": "Try it", "/live": "Live", "/inspect": "Inspect", "/about": "About"}
 DARK, LIGHT = "rgb(15, 18, 23)", "rgb(242, 244, 247)"
 
 
@@ -68,12 +68,12 @@ def test_the_keyboard_skips_to_the_content_and_shows_where_it_is(visit: Callable
     reached = []
     page.reload()
     page.wait_for_selector("#content .page")
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.id"))
         ring = page.evaluate("getComputedStyle(document.activeElement).boxShadow")
         assert ring != "none", f"no focus ring on {reached[-1]}"
-    assert reached == ["Skip to the content", "AVEMO", "Try it", "Live", "About", "theme"]
+    assert reached == ["Skip to the content", "AVEMO", "Try it", "Live", "Inspect", "About", "theme"]
 
 
 def test_the_bar_is_there_without_scripts(visit: Callable[..., Page]) -> None:

@@ -1,4 +1,4 @@
-// Small pieces that the scripts of the Try it page share: elements, icons, numbers, requests.
+// Small pieces that the pages' scripts share: elements, icons, numbers, requests.
 
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
@@ -44,13 +44,21 @@ export async function api(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { credentials: 'same-origin', ...options });
-  } catch {
+  } catch (error) {
+    if (options.signal?.aborted) throw error; // given up, not failed
     throw new Error('AVEMO cannot be reached; check that it still runs, then try again.');
   }
   if (answer.status === 204) return null;
   const body = await answer.json().catch(() => ({}));
+  if (options.signal?.aborted) throw new DOMException('Given up', 'AbortError');
   if (!answer.ok) throw new Error(body.error || `AVEMO answered with an error (${answer.status}); try again.`);
   return body;
+}
+
+// [n] numbers from base64 of little-endian float32.
+export function numbers(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
 }
 
 export const asJson = (value) => ({

@@ -1,0 +1,168 @@
+"""What the Inspect page shows of a reading and of one explanation: plain values and pictures, all from the computation."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import presence
+from ..explain import figure, render
+from ..explain.faithfulness import Curves, area
+from ..explain.methods import METHODS
+from ..labels import LABELS
+from ..types import FACE_STEP_S, ClipResult, Explanation
+from . import wording
+
+CHUNK = 30  # frames in one picture of faces: a page asks for three seconds at a time
+MAP_PX = 96  # side of one frame's map in it
+STOPS = 21  # colours of a bar
+SLOW = ("integrated_gradients", "occlusion")  # many passes of the model for each window
+
+
+def material(result: ClipResult) -> dict[str, Any]:
+    """What can be explained in a reading: its frames, windows, streams, and every method there is."""
+    track, heard = render.person(result), result.sound
+    voice = heard is not None and heard.log_mel.shape[1] > 0
+    ticks = [{"hz": hz, "top": share} for hz, share in render.frequency_ticks()]
+    return {
+        "name": result.clip.path.name,
+        "kind": "image" if result.clip.is_image else "audio" if result.clip.video is None else "video",
+        "duration_s": result.clip.duration_s,
+        "label": LABELS[int(result.both.probabilities.argmax())],
+        "missing": {r.condition: r.reason for r in (result.face, result.voice) if not r.available},
+        "methods": [
+            {"name": name, "title": one.title, "source": one.source, "targeted": one.targeted, "slow": name in SLOW}
+            for name, one in METHODS.items()
+        ],
+        "times": [round(float(t), 3) for t in moments(result)],
+        "present": None if track is None else [bool(there) for there in track.present],
+        "chunk": CHUNK,
+        "windows": windows(result),
+        "voice": {"ticks": ticks, "start_s": heard.start_s} if voice and heard is not None else None,
+        "ticks": wording.ticks(result.clip.duration_s),
+    }
+
+
+def moments(result: ClipResult) -> np.ndarray:
+    """[N] seconds that the cursor steps through: the frames of the face that was read, or as many a second without one."""
+    track = render.person(result)
+    return np.arange(0, max(result.clip.duration_s, FACE_STEP_S), FACE_STEP_S) if track is None else track.times_s
+
+
+def windows(result: ClipResult) -> list[dict[str, Any]]:
+    """Each window's span, the part of the time axis where its turn is, its weight in the reading, its likeliest label."""
+    if not len(result.window_start_s):
+        return []
+    starts, ends, edges = result.window_start_s, result.window_end_s, wording.window_edges(result)
+    weights, _ = presence.weights(result.clip, render.person(result), result.sound, starts, ends)
+    shares = presence.normed(weights["both"])
+    return [
+        {
+            "start_s": round(float(starts[w]), 3),
+            "end_s": round(float(ends[w]), 3),
+            "from_s": round(float(edges[w]), 3),
+            "to_s": round(float(edges[w + 1]), 3),
+            "share": round(float(shares[w]), 4),
+            "label": wording.clear_top(result.both.windows[w]),
+        }
+        for w in range(len(starts))
+    ]
+
+
+def facts(result: ClipResult, found: Explanation) -> dict[str, Any]:
+    """One explanation: scales and colours of its maps, the voice's values as they are drawn, reasons where there is none."""
+    face = voice = None
+    if found.face is not None:
+        face = {"shape": list(found.face.shape[1:])} | _bar(found.face, found.signed)
+    if found.voice is not None:
+        values, _ = render.over_clip(found.voice, found.voice_times_s, result.clip.duration_s)
+        voice = {
+            "shape": list(values.shape),
+            "edges_hz": [round(float(hz), 1) for hz in found.voice_edges_hz],
+            "rows": render.band_rows(found.voice_edges_hz).tolist(),
+            "values": packed(values),
+        } | _bar(found.voice, found.signed)
+    return {
+        "method": found.method,
+        "heading": figure.heading(found),
+        "unit": found.unit,
+        "signed": found.signed,
+        "target": list(found.target),
+        "window": found.window,
+        "start_s": round(found.start_s, 3),
+        "end_s": round(found.end_s, 3),
+        "missing": found.missing,
+        "face": face,
+        "voice": voice,
+        "channels": [_channels(layer, weights) for layer, weights in found.channels.items()],
+    }
+
+
+def _bar(values: np.ndarray, signed: bool) -> dict[str, Any]:
+    """The ends of one stream's scale, and its colours from the least to the most value."""
+    whole = figure.scale(values)
+    least = -whole if signed else 0.0
+    colours = render.coloured(np.linspace(least, whole, STOPS)[None], whole, signed)[0, :, :3]
+    return {"least": least, "most": whole, "colours": ["#" + bytes(colour).hex() for colour in colours.tolist()]}
+
+
+def _channels(layer: str, weights: np.ndarray) -> dict[str, Any]:
+    low, middle, high = np.quantile(weights, (0, 0.5, 1))
+    return {"layer": layer, "count": len(weights), "least": float(low), "median": float(middle), "most": float(high)}
+
+
+def packed(values: np.ndarray) -> str:
+    """An array as base64 of little-endian float32, row by row: a tenth of what JSON would take."""
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def crops(result: ClipResult, chunk: int) -> np.ndarray | None:
+    """uint8 [64, 64 * n, 3]: the n frames of a chunk side by side, None where there are none."""
+    track = render.person(result)
+    shown = [] if track is None else list(track.crops[chunk * CHUNK : (chunk + 1) * CHUNK])
+    return np.hstack(shown) if shown else None
+
+
+def face_maps(found: Explanation, chunk: int) -> np.ndarray | None:
+    """RGBA uint8 [96, 96 * n, 4] to lay over `crops`, on the clip's one scale; None where there are none."""
+    if found.face is None:
+        return None
+    whole = figure.scale(found.face)
+    shown = found.face[chunk * CHUNK : (chunk + 1) * CHUNK]
+    pictures = [render.coloured(render.stretched(one, MAP_PX, MAP_PX), whole, found.signed) for one in shown]
+    return np.hstack(pictures) if pictures else None
+
+
+def voice_map(result: ClipResult, found: Explanation) -> np.ndarray | None:
+    """RGBA uint8 [240,W,4] to lay over the spectrogram."""
+    if found.voice is None:
+        return None
+    values, _ = render.over_clip(found.voice, found.voice_times_s, result.clip.duration_s)
+    rows = render.band_rows(found.voice_edges_hz)
+    return render.coloured(np.repeat(values, rows, axis=0)[::-1], figure.scale(found.voice), found.signed)
+
+
+def tested(curves: Curves, window: int, heaviest: bool, contrast: bool, start_s: float, end_s: float) -> dict[str, Any]:
+    """Of one window: the map's curve under deletion, the mean of the random maps', and the areas under both."""
+    own, rivals = curves.deletion[0], curves.random_deletion[0]
+    return {
+        "window": window,
+        "heaviest": heaviest,
+        "contrast": contrast,
+        "start_s": round(start_s, 3),
+        "end_s": round(end_s, 3),
+        "deletion": [round(float(p), 4) for p in own],
+        "random": [round(float(p), 4) for p in rivals.mean(0)],
+        "area": float(area(own)),
+        "random_area": float(area(rivals).mean()),
+        "draws": len(rivals),
+        "better": bool(curves.deletion_gain[0] > 0),
+    }
+
+
+def file_name(name: str, found: Explanation, suffix: str) -> str:
+    """ "clip-gradcam-anger-disgust-window2.svg"."""
+    method = found.method.replace("+", "p")
+    window = "" if found.window is None else f"-window{found.window}"
+    return f"{Path(name).stem}-{method}-{'-'.join(found.target)}{window}.{suffix}"

@@ -1,0 +1,73 @@
+"""Whose turn it is to compute: one explanation at a time, quick ones before slow ones, none for who has gone."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from fastapi import HTTPException, Request
+
+from ..types import Cancelled
+
+T = TypeVar("T")
+LOOK_S = 0.2  # how often a computation's visitor is looked for
+CLOSED = 499  # no one reads this answer: its page asked for something else meanwhile
+
+
+class Turns:
+    """Two threads, of which one computes at a time. A slow computation calls its `pause` between passes of the model."""
+
+    def __init__(self) -> None:
+        self._quick = ThreadPoolExecutor(1, "explaining")
+        self._slow = ThreadPoolExecutor(1, "explaining-slowly")
+        self._computing = threading.Lock()
+        self._hurried = 0  # quick ones asked for and not done
+        self._count = threading.Lock()
+        self._closing = threading.Event()
+
+    async def run(self, request: Request, work: Callable[[Callable[[], None]], T], slow: bool) -> T:
+        """What `work(pause)` returns, from another thread. Where the request is given up, so is the work."""
+        stop = threading.Event()
+        self._hurry(0 if slow else 1)
+        future = (self._slow if slow else self._quick).submit(self._turn, work, stop, slow)
+        future.add_done_callback(lambda _: self._hurry(0 if slow else -1))
+        answer = asyncio.wrap_future(future)
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though no one may wait
+        try:
+            while not answer.done():
+                if await request.is_disconnected():
+                    raise HTTPException(CLOSED, "This was not waited for.")
+                await asyncio.wait([answer], timeout=LOOK_S)
+            return answer.result()
+        except (Cancelled, asyncio.CancelledError):
+            raise HTTPException(CLOSED, "This was given up.") from None
+        finally:
+            stop.set()
+            future.cancel()
+
+    def _hurry(self, change: int) -> None:
+        with self._count:
+            self._hurried += change
+
+    def _turn(self, work: Callable[[Callable[[], None]], T], stop: threading.Event, slow: bool) -> T:
+        def pause() -> None:
+            if stop.is_set() or self._closing.is_set():
+                raise Cancelled
+            if slow and self._hurried:
+                self._computing.release()
+                try:
+                    while self._hurried and not (stop.is_set() or self._closing.is_set()):
+                        stop.wait(0.01)
+                finally:
+                    self._computing.acquire()
+
+        with self._computing:
+            pause()
+            return work(pause)
+
+    def close(self) -> None:
+        """Give up what is computed, and wait for nobody."""
+        self._closing.set()
+        for pool in (self._quick, self._slow):
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,260 @@
+// The Inspect page: which reading, target, methods and window are shown; the address holds all of it.
+
+import { LABELS, api, el, icon, two } from './dom.js';
+import { attention } from './inspect_attention.js';
+import { column } from './inspect_column.js';
+import { controls } from './inspect_controls.js';
+import { frames } from './inspect_pictures.js';
+import { listening } from './inspect_sound.js';
+import { stepper } from './inspect_steps.js';
+import { Cancelled, worker } from './try_it_job.js';
+import { examples, mark } from './try_it_sources.js';
+
+const FIRST = ['cam', 'gradcam', 'layercam']; // quick ones, all of them targeted
+const MOST = 3;
+
+export function start(root) {
+  const page = root.querySelector('.inspect');
+  const part = (name) => page.querySelector(`[data-part="${name}"]`);
+  const work = worker(part);
+  const say = (text) => { part('said').textContent = text; };
+  let shown = null;
+
+  function state(name) {
+    page.dataset.state = name;
+    page.querySelectorAll('[data-when]').forEach((node) => { node.hidden = !node.dataset.when.split(' ').includes(name); });
+  }
+
+  function fail(error) {
+    part('error').textContent = error.message;
+    state('error');
+    say(error.message);
+  }
+
+  async function open(id, asked = new URLSearchParams()) {
+    const [material, clips] = await Promise.all([api(`/api/results/${encodeURIComponent(id)}/explain`), api('/api/results')]);
+    shown?.end();
+    shown = inspection({ id, material, clips, asked, say, onClip: (other) => open(other).catch(fail) });
+    part('shown').replaceChildren(...shown.nodes);
+    state('result');
+    shown.begin();
+  }
+
+  async function first() {
+    shown?.end();
+    shown = null;
+    history.replaceState(null, '', '/inspect');
+    const clips = await api('/api/results');
+    if (clips.length) return open(clips[0].id);
+    return state('empty');
+  }
+
+  async function example(row) {
+    mark(part('examples'), row.name);
+    state('loading');
+    say('Reading the example.');
+    try {
+      await open(await work.example(row.name));
+    } catch (error) {
+      if (error instanceof Cancelled) state('empty');
+      else fail(error);
+    }
+  }
+
+  examples(part('examples'), [part('first-example')], example);
+  part('back').addEventListener('click', () => first().catch(fail));
+  const asked = new URLSearchParams(location.search);
+  (asked.get('result') ? open(asked.get('result'), asked) : first()).catch(fail);
+}
+
+// One reading on the page. `asked` is what the address says; what it does not say, or says wrongly, gets its usual value.
+function inspection({ id, material, clips, asked, say, onClip }) {
+  const base = `/api/results/${encodeURIComponent(id)}`;
+  const view = read(asked, material);
+  const faces = material.present && frames((n) => `${base}/explain/faces/${n}.png`, material.chunk, 64);
+  const heading = el('h1', { class: 'h1' });
+  const where = el('p', { class: 'small dim3 num' });
+  const columns = el('div', { class: 'columns' });
+  const tests = inTurn();
+  const parts = [];
+
+  const query = () => {
+    const target = view.contrast ? `${view.target}-${view.contrast}` : view.target;
+    return new URLSearchParams({ target, ...(view.window === null ? {} : { window: view.window }) }).toString();
+  };
+
+  function keep() {
+    const kept = { result: id, target: view.target };
+    if (view.contrast) kept.contrast = view.contrast;
+    kept.methods = view.methods.join(',');
+    if (view.window !== null) kept.window = view.window;
+    kept.time = two(material.times[view.frame] ?? 0);
+    history.replaceState(null, '', `/inspect?${new URLSearchParams(kept)}`);
+  }
+
+  // What is explained has changed: everything that was being computed for the choice before is given up.
+  function changed() {
+    if (view.contrast === view.target) view.contrast = '';
+    heading.textContent = view.contrast ? `What speaks for ${view.target} rather than ${view.contrast}` : `What speaks for ${view.target}`;
+    tests.clear();
+    chooser.dress();
+    parts.forEach((one, i) => one.show(view.methods[i], query()));
+    steps.windowed();
+    steps.method();
+    sound.choose(query());
+    crossed.show(query());
+    keep();
+    say(heading.textContent);
+  }
+
+  function placed() {
+    const { times } = material;
+    const count = material.kind === 'image' ? '' : `Frame ${view.frame + 1} of ${times.length}, at ${two(times[view.frame] ?? 0)} s`;
+    where.textContent = material.present ? count : count.replace('Frame', 'Step');
+    parts.forEach((one) => one.place());
+    steps.place();
+    crossed.place();
+    keep();
+  }
+
+  function go(frame) {
+    view.frame = Math.max(0, Math.min(material.times.length - 1, frame));
+    placed();
+  }
+
+  // The cursor goes along where it would be outside the window.
+  function choose(window) {
+    view.window = window;
+    changed();
+    if (window === null) return placed();
+    const { start_s: from, end_s: to } = material.windows[window];
+    const time = material.times[view.frame];
+    if (time < from || time > to) at((from + to) / 2);
+    return placed();
+  }
+
+  function at(seconds) {
+    const { times } = material;
+    let best = 0;
+    times.forEach((time, i) => { if (Math.abs(time - seconds) < Math.abs(times[best] - seconds)) best = i; });
+    if (best !== view.frame) go(best);
+  }
+
+  function draw() {
+    parts.forEach((one) => one.end());
+    parts.length = 0;
+    view.methods.forEach((method, i) => {
+      parts.push(column({ base, material, view, faces, tests, number: i,
+        onMethod: (name) => { view.methods[i] = name; one(i); },
+        onRemove: view.methods.length > 1 ? () => { view.methods.splice(i, 1); draw(); changed(); placed(); } : null,
+        onFound: () => { steps.method(); },
+        onAt: at }));
+    });
+    columns.style.setProperty('--count', parts.length);
+    columns.replaceChildren(...parts.map((each) => each.root));
+    more.hidden = view.methods.length >= MOST;
+  }
+
+  function one(i) {
+    parts[i].show(view.methods[i], query());
+    parts[i].place();
+    steps.method();
+    sound.choose(query());
+    keep();
+  }
+
+  const more = el('button', { type: 'button', class: 'btn s', onclick: () => {
+    const unused = material.methods.find(({ name }) => !view.methods.includes(name));
+    view.methods.push(unused.name);
+    draw();
+    changed();
+    placed();
+  } }, 'Add a method');
+  const chooser = controls({ material, clips, id, view, onClip, onChange: changed, onWindow: choose });
+  const steps = stepper({ base, material, view, faces, found: (i) => parts[i]?.found(), onAt: at, onGo: go, onWindow: choose });
+  const crossed = attention({ base, material, view, onGo: go });
+  const sound = listening({ base, material, view, onTime: at });
+
+  const opacity = el('input', { type: 'range', min: '0', max: '100', value: '100', 'aria-label': 'How strongly the maps are drawn' });
+  opacity.addEventListener('input', () => whole.style.setProperty('--map', opacity.value / 100));
+  const whole = el('div', { class: 'whole' },
+    chooser.root,
+    el('section', { class: 'panel big mt5', 'aria-label': 'Maps' },
+      el('div', { class: 'ph' }, el('div', {}, heading, where), el('label', { class: 'sp row small dim nw' }, 'Maps', opacity)),
+      columns,
+      el('div', { class: 'row wrap mt4' }, more),
+      el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'A map shows what changed the model\u2019s output, not why a person moved their face or voice. Compare columns: only what several maps that beat random agree on is worth reporting.'))),
+    steps.root, crossed.root, sound.root);
+
+  function keys(event) {
+    if (!whole.isConnected) return;
+    const on = event.target;
+    if (event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA|AUDIO)$/.test(on.tagName)) return;
+    if (on !== document.body && !whole.contains(on)) return;
+    const ten = event.shiftKey ? 10 : 1;
+    if (event.code === 'ArrowLeft') go(view.frame - ten);
+    else if (event.code === 'ArrowRight') go(view.frame + ten);
+    else if (event.code === 'KeyM') steps.next();
+    else return;
+    event.preventDefault();
+  }
+
+  return {
+    nodes: [whole],
+    begin() {
+      document.addEventListener('keydown', keys);
+      draw();
+      changed();
+      placed();
+    },
+    end() {
+      document.removeEventListener('keydown', keys);
+      tests.clear();
+      [...parts, sound, crossed].forEach((each) => each.end());
+    },
+  };
+}
+
+function read(asked, material) {
+  const known = new Set(material.methods.map(({ name }) => name));
+  const named = (name) => LABELS.includes(asked.get(name));
+  const methods = (asked.get('methods') || '').split(',').filter((name) => known.has(name)).slice(0, MOST);
+  const window = /^\d+$/.test(asked.get('window') || '') ? Number(asked.get('window')) : null;
+  const time = Number(asked.get('time') || 'NaN');
+  let frame = material.present ? Math.max(0, material.present.indexOf(true)) : 0;
+  if (Number.isFinite(time)) material.times.forEach((t, i) => { if (Math.abs(t - time) < Math.abs(material.times[frame] - time)) frame = i; });
+  return {
+    target: named('target') ? asked.get('target') : material.label,
+    contrast: named('contrast') ? asked.get('contrast') : '',
+    methods: methods.length ? methods : [...FIRST],
+    window: window !== null && window < material.windows.length ? window : null,
+    frame,
+  };
+}
+
+// One task after the other; clear() drops those that wait and tells the one that runs.
+function inTurn() {
+  let waiting = [];
+  let running = null;
+  async function next() {
+    if (running || !waiting.length) return;
+    const { task, stop } = waiting.shift();
+    running = stop;
+    if (!stop.signal.aborted) await task(stop.signal).catch(() => {});
+    if (running === stop) running = null;
+    next();
+  }
+  return {
+    add(task) {
+      const stop = new AbortController();
+      waiting.push({ task, stop });
+      next();
+      return stop;
+    },
+    clear() {
+      waiting = [];
+      running?.abort();
+      running = null;
+    },
+  };
+}

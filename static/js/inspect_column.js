@@ -1,0 +1,174 @@
+// One method: its maps over face and voice at the cursor, their scales, their test against random maps, its files.
+
+import { api, el, icon, svg, two } from './dom.js';
+import { bar, frames, reason, small, spectrogram, wipe } from './inspect_pictures.js';
+
+const MAP_PX = 96;
+const FACE_PX = 320;
+const MODALITIES = ['face', 'voice'];
+
+export function column({ base, material, view, faces, tests, number, onMethod, onRemove, onFound, onAt }) {
+  const choice = el('select', { class: 'sel', id: `method-${number}` },
+    material.methods.map(({ name, title }) => el('option', { value: name }, title)));
+  choice.addEventListener('change', () => onMethod(choice.value));
+  const source = el('p', { class: 'micro' });
+  const state = el('div', { class: 'state', role: 'status' });
+  const under = el('canvas', { width: FACE_PX, height: FACE_PX });
+  const over = el('canvas', { class: 'map', width: FACE_PX, height: FACE_PX });
+  const nobody = el('span', { class: 'nobody' }, 'no face here');
+  const outside = el('span', { class: 'outside', hidden: true }, 'outside the window');
+  const face = el('div', { class: 'face', role: 'img', 'aria-label': 'Face at the cursor' }, under, over, nobody, outside);
+  const heard = material.voice && spectrogram(base, material, onAt);
+  const places = { face: el('div', { class: 'stream' }), voice: el('div', { class: 'stream' }) };
+  const files = el('p', { class: 'row wrap files' });
+  const channels = el('div');
+  const root = el('article', { class: 'method' },
+    el('div', { class: 'row' },
+      el('label', { class: 'vh', for: `method-${number}` }, `Method ${number + 1}`), choice,
+      onRemove && el('button', { type: 'button', class: 'btn q r s', 'aria-label': `Remove method ${number + 1}`, onclick: onRemove }, icon('no'))),
+    source, state, places.face, places.voice, channels, files);
+  const now = { stop: null, facts: null, lost: false, address: '', query: '', draw: null, ticking: 0 };
+
+  const end = () => {
+    now.stop?.abort();
+    clearInterval(now.ticking);
+  };
+
+  async function show(name, query) {
+    end();
+    const stop = new AbortController();
+    const method = material.methods.find((one) => one.name === name);
+    Object.assign(now, { stop, facts: null, lost: false, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
+    choice.value = name;
+    root.setAttribute('aria-label', method.title);
+    source.textContent = method.targeted ? method.source : `${method.source}; the same for every target`;
+    channels.replaceChildren();
+    files.replaceChildren();
+    heard?.show(null, null);
+    wipe(over);
+    streams();
+    work(method.slow);
+    try {
+      now.facts = await api(`${now.address}?${query}`, { signal: stop.signal });
+    } catch (error) {
+      if (stop.signal.aborted) return;
+      clearInterval(now.ticking);
+      state.replaceChildren(el('p', { class: 'note warn' }, icon('warn'), el('span', {}, error.message)));
+      MODALITIES.forEach((which) => places[which].replaceChildren());
+      onFound();
+      return;
+    }
+    clearInterval(now.ticking);
+    state.replaceChildren();
+    found(stop);
+  }
+
+  function work(slow) {
+    const began = performance.now();
+    const clock = el('span', { class: 'num', 'aria-hidden': 'true' });
+    const tick = () => { clock.textContent = ` ${((performance.now() - began) / 1000).toFixed(0)} s`; };
+    state.replaceChildren(el('p', { class: 'small dim busy' }, el('i'), slow ? 'Computing; this method takes a while' : 'Computing', clock));
+    now.ticking = setInterval(tick, 500);
+  }
+
+  // The pictures that the maps lie on are there before the maps are.
+  function streams() {
+    [face, heard?.root].forEach((box) => box?.classList.remove('lost'));
+    places.face.replaceChildren(material.present && !material.missing.face ? face : reason('face', material.missing.face || 'no face in this clip'));
+    places.voice.replaceChildren(...(heard && !material.missing.voice ? [heard.root, heard.line] : [reason('voice', material.missing.voice || 'no sound in this clip')]));
+  }
+
+  function found(stop) {
+    const { facts, address, query } = now;
+    if (facts.face) now.draw = frames((n) => `${address}/faces/${n}.png?${query}`, material.chunk, MAP_PX);
+    heard?.show(facts, facts.voice ? `${address}/voice.png?${query}` : null);
+    for (const which of MODALITIES) {
+      const scale = facts[which];
+      if (!scale) {
+        if (!material.missing[which]) places[which].replaceChildren(reason(which, facts.missing[which] || 'this method has no map of it'));
+        continue;
+      }
+      const verdict = el('div', { class: 'verdicts' });
+      places[which].append(bar(scale, facts.unit), verdict);
+      test(which, verdict, stop);
+    }
+    channels.replaceChildren(...weights(facts.channels));
+    files.replaceChildren(...['npz', 'svg', 'png'].map((kind) =>
+      el('a', { class: 'small', href: `${address}/download/${kind}?${query}`, download: true, 'aria-label': `${kind.toUpperCase()} of ${choice.selectedOptions[0].textContent}` }, icon('down'), kind.toUpperCase())));
+    place();
+    onFound();
+  }
+
+  function test(which, holder, stop) {
+    holder.replaceChildren(el('p', { class: 'badge' }, `${which}: waits for its test`));
+    const waits = tests.add(async (signal) => {
+      holder.replaceChildren(el('p', { class: 'badge busy' }, el('i'), `${which}: being tested against random maps`));
+      try {
+        tested(which, holder, await api(`${now.address}/test/${which}?${now.query}`, { signal }));
+      } catch (error) {
+        if (!signal.aborted) holder.replaceChildren(el('p', { class: 'badge' }, error.message));
+      }
+    });
+    stop.signal.addEventListener('abort', () => waits.abort());
+  }
+
+  function tested(which, holder, said) {
+    const against = `area under deletion ${close(said.area, said.random_area)}`;
+    const kind = said.better ? 'pass' : 'fail';
+    const part = said.heaviest && material.windows.length > 1 ? `, of its heaviest window, ${two(said.start_s)} to ${two(said.end_s)} s` : '';
+    holder.replaceChildren(
+      el('p', { class: `badge ${kind}` }, icon(said.better ? 'check' : 'no'), el('span', {}, el('b', {}, `${which} better than random: ${said.better ? 'yes' : 'no'}`), ` (${against})`)),
+      el('div', { class: 'drawn' }, curves(said), el('p', { class: 'micro' }, said.better
+        ? `Solid: cells taken away by this map. Dashed: by ${said.draws} random maps${part}. Lower is better.`
+        : `Do not read this map: it does no better than ${said.draws} random ones${part}.`)),
+    );
+    (which === 'face' ? face : heard.root).classList.toggle('lost', !said.better);
+    if (which !== 'voice') return;
+    now.lost = !said.better;
+    onFound();
+  }
+
+  function place() {
+    const { frame } = view;
+    heard?.place(material.times[frame] ?? 0);
+    if (!faces) return;
+    const there = material.present[frame];
+    nobody.hidden = there;
+    outside.hidden = !there || within(material, view);
+    if (there) faces(under, frame);
+    else wipe(under);
+    if (there && now.draw) now.draw(over, frame);
+    else wipe(over);
+    face.setAttribute('aria-label', `Face at ${two(material.times[frame])} s${now.facts ? ` with the map: ${now.facts.heading}` : ''}`);
+  }
+
+  return { root, show, place, end, found: () => now.facts && { facts: now.facts, lost: now.lost, address: now.address, query: now.query } };
+}
+
+// Whether the cursor is in what is explained.
+function within(material, { window, frame }) {
+  if (window === null) return true;
+  const { start_s: from, end_s: to } = material.windows[window];
+  return material.times[frame] >= from && material.times[frame] <= to;
+}
+
+// Two numbers with as many digits as they need to differ.
+function close(one, other) {
+  const digits = [2, 3, 4, 5].find((n) => one.toFixed(n) !== other.toFixed(n)) || 2;
+  return `${one.toFixed(digits)} against ${other.toFixed(digits)}`;
+}
+
+// The probability while the strongest cells go, from none to all: the map's curve and the random maps' mean.
+function curves({ deletion, random, contrast }) {
+  const line = (values) => values.map((p, i) => `${((i / (values.length - 1)) * 96 + 2).toFixed(1)},${(46 - p * 44).toFixed(1)}`).join(' ');
+  const text = `Probability ${contrast ? 'of the target against its contrast ' : ''}from ${two(deletion[0])} to ${two(deletion.at(-1))} while cells are taken away`;
+  return svg('svg', { class: 'curves', viewBox: '0 0 100 48', role: 'img', 'aria-label': text },
+    svg('polyline', { class: 'random', points: line(random) }), svg('polyline', { class: 'own', points: line(deletion) }));
+}
+
+function weights(layers) {
+  if (!layers.length) return [];
+  const head = el('tr', {}, ['Layer', 'Maps', 'least', 'median', 'most'].map((text, i) => el('th', { class: i ? 'ra' : null, scope: 'col' }, text)));
+  const rows = layers.map((one) => el('tr', {}, el('td', {}, one.layer.replaceAll('_', ' ').replace('.attention', '')), [one.count, ...[one.least, one.median, one.most].map(small)].map((value) => el('td', { class: 'ra num' }, String(value)))));
+  return [el('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Weights of the feature maps' }, el('table', {}, el('thead', {}, head), el('tbody', {}, rows)))];
+}

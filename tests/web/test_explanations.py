@@ -1,0 +1,232 @@
+"""What the Inspect page asks the server: explanations, pictures, tests, sounds, files, for one visitor."""
+
+import base64
+import io
+import wave
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from avemo_core.explain import faithfulness
+from avemo_core.explain.methods import METHODS
+from avemo_core.labels import LABELS
+from tests.conftest import is_one_sentence
+
+from .conftest import Served, ended, read, tone
+
+
+def example(client: httpx.Client, name: str) -> str:
+    return ended(client, client.post("/api/clips", json={"example": name}).json()["job"])["result"]
+
+
+@pytest.fixture(scope="module")
+def read_clip(site: Served) -> Iterator[tuple[httpx.Client, str]]:
+    """A visitor, and the address of what explains their reading of a clip with face and voice."""
+    client = site.guest()
+    yield client, f"/api/results/{example(client, 'both_agree')}/explain"
+    client.close()
+
+
+def refused(client: httpx.Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 400, answer.text
+    assert is_one_sentence(answer.json()["error"]), answer.text
+    return answer.json()["error"]
+
+
+def test_a_visitor_finds_their_readings_the_newest_first(site: Served) -> None:
+    client = site.guest()
+    assert client.get("/api/results").json() == []
+    first, second = read(client, name="one.wav"), read(client, name="two.wav")
+    assert client.get("/api/results").json() == [{"id": second, "name": "two.wav"}, {"id": first, "name": "one.wav"}]
+    assert site.guest().get("/api/results").json() == []
+
+
+def test_the_material_names_every_method_window_and_frame(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    material = client.get(base).json()
+    assert [one["name"] for one in material["methods"]] == list(METHODS)
+    assert len(material["times"]) == len(material["present"])
+    assert sum(one["share"] for one in material["windows"]) == pytest.approx(1, abs=1e-3)
+    ends = [one["to_s"] for one in material["windows"]]
+    assert ends == sorted(ends)
+    assert ends[-1] == pytest.approx(material["duration_s"])
+    assert material["label"] in LABELS
+
+
+def test_an_explanation_has_its_scales_values_and_pictures(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    found = client.get(f"{base}/cam", params={"target": "anger-disgust", "window": 1}).json()
+    assert found["heading"].endswith("what speaks for anger rather than disgust")
+    assert (found["window"], found["signed"], found["unit"], found["missing"]) == (1, True, "logits", {})
+    for which in ("face", "voice"):
+        assert found[which]["least"] == -found[which]["most"] < 0
+        assert len(set(found[which]["colours"])) > 10
+    values = np.frombuffer(base64.b64decode(found["voice"]["values"]), "<f4").reshape(found["voice"]["shape"])
+    assert len(found["voice"]["edges_hz"]) == len(values) + 1
+    assert np.abs(values).max() == pytest.approx(found["voice"]["most"], rel=0.2)
+    query = {"target": "anger-disgust", "window": 1}
+    voice = Image.open(io.BytesIO(client.get(f"{base}/cam/voice.png", params=query).content))
+    assert voice.size == (values.shape[1], 240)
+    faces = Image.open(io.BytesIO(client.get(f"{base}/faces/0.png").content))
+    maps = Image.open(io.BytesIO(client.get(f"{base}/cam/faces/0.png", params=query).content))
+    assert faces.width / faces.height == maps.width / maps.height == 30
+    assert maps.mode == "RGBA"
+    assert client.get(f"{base}/cam/faces/99.png").status_code == 404
+    plain = client.get(f"{base}/cam").json()
+    assert plain["window"] is None
+    assert plain["voice"]["values"] != found["voice"]["values"]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("integrated_gradients", "occlusion")])
+def test_every_quick_method_answers_or_says_why_not(read_clip: tuple[httpx.Client, str], name: str) -> None:
+    client, base = read_clip
+    answer = client.get(f"{base}/{name}", params={"window": 0})
+    if answer.status_code == 400:
+        assert is_one_sentence(answer.json()["error"])
+        return
+    found = answer.json()
+    assert found["method"] == name
+    for which in ("face", "voice"):
+        assert found[which] or found["missing"][which]
+
+
+def test_what_is_not_there_is_said_in_one_sentence(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    assert "gradcam" in refused(client, f"{base}/nothing")
+    assert "boredom" in refused(client, f"{base}/cam?target=boredom")
+    assert "anger-anger" in refused(client, f"{base}/cam?target=anger-anger")
+    assert "window 99" in refused(client, f"{base}/cam?window=99")
+    assert "window -1" in refused(client, f"{base}/cam?window=-1")
+    assert "places" in refused(client, f"{base}/channel/test/face")
+    assert "between face and voice" in refused(client, f"{base}/cam/attention")
+    assert client.get(f"{base}/cam/test/smell").status_code == 404
+    assert client.get(f"{base}/cam/sound/half.wav").status_code == 404
+    assert client.get(f"{base}/cam/download/exe").status_code == 404
+
+
+def test_another_visitor_finds_nothing(site: Served, read_clip: tuple[httpx.Client, str]) -> None:
+    _, base = read_clip
+    other = site.guest()
+    paths = ("", "/faces/0.png", "/cam", "/cam/voice.png", "/cam/faces/0.png", "/cam/test/face", "/cross_modal/attention")
+    for path in (*paths, "/cam/sound/kept.wav", "/cam/download/npz"):
+        answer = other.get(base + path)
+        assert answer.status_code == 404, path
+        assert "never was yours" in answer.json()["error"]
+
+
+def test_a_map_is_tested_on_the_window_that_is_shown(
+    read_clip: tuple[httpx.Client, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, base = read_clip
+    whole = faithfulness.curves
+    monkeypatch.setattr(faithfulness, "curves", lambda scene, maps, modality: whole(scene, maps, modality, draws=2, steps=3))
+    shown = client.get(f"{base}/gradcam/test/voice", params={"window": 1}).json()
+    assert (shown["window"], shown["heaviest"], shown["draws"]) == (1, False, 2)
+    windows = client.get(base).json()["windows"]
+    assert (shown["start_s"], shown["end_s"]) == (windows[1]["start_s"], windows[1]["end_s"])
+    assert shown["better"] == (shown["area"] < shown["random_area"])
+    assert shown["deletion"][0] == shown["random"][0]
+    area = np.trapezoid(shown["deletion"], dx=1 / 3)
+    assert shown["area"] == pytest.approx(area, abs=1e-3)
+    heaviest = client.get(f"{base}/gradcam/test/voice", params={"target": "anger-fear"}).json()
+    assert heaviest["heaviest"] and heaviest["contrast"]
+    assert heaviest["window"] == int(np.argmax([one["share"] for one in windows]))
+
+
+def test_attention_between_face_and_voice_is_spelled_out(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    found = client.get(f"{base}/cross_modal/attention").json()
+    matrix = np.frombuffer(base64.b64decode(found["matrix"]), "<f4").reshape(found["shape"])
+    assert len(found["rows"]) == len(matrix) == len(client.get(base).json()["times"])
+    n = 20
+    row, values = found["rows"][n], matrix[n]
+    said = f"The frame at {found['times'][n]:.2f} s attends most to the sound from {row['start_s']:.2f} to "
+    assert row["sentence"].startswith(said[:-9])
+    assert row["none"] + values.sum() == pytest.approx(1, abs=1e-3)
+    peak = found["starts_s"][int(values.argmax())]
+    assert row["start_s"] <= max(0, peak) < row["end_s"]
+    assert 0 < row["even"] <= 1
+    assert 0 < found["near"]["face_to_voice"] < 1
+
+
+def test_what_a_map_keeps_and_the_rest_are_the_clip_again(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+
+    def samples(part: str) -> np.ndarray:
+        answer = client.get(f"{base}/cam/sound/{part}.wav")
+        assert answer.headers["content-type"] == "audio/wav"
+        with wave.open(io.BytesIO(answer.content)) as file:
+            assert file.getframerate() == 16_000
+            return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(int)
+
+    whole, kept, rest = (samples(part) for part in ("whole", "kept", "rest"))
+    assert np.abs(whole - kept - rest).max() <= 2
+    assert 0 < np.abs(kept).sum() < np.abs(whole).sum()
+
+
+def test_each_map_can_be_taken_away(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    query = {"target": "fear", "window": 2}
+    raw = client.get(f"{base}/layercam/download/npz", params=query)
+    arrays = np.load(io.BytesIO(raw.content))
+    assert (str(arrays["method"]), int(arrays["window"])) == ("layercam", 2)
+    assert 'filename="both_agree-layercam-fear-window2.npz"' in raw.headers["content-disposition"]
+    assert "<svg" in client.get(f"{base}/layercam/download/svg", params=query).text[:500]
+    assert client.get(f"{base}/layercam/download/png", params=query).content.startswith(b"\x89PNG")
+
+
+def test_a_clip_without_a_face_says_so(site: Served) -> None:
+    client = site.guest()
+    base = f"/api/results/{example(client, 'voice_only')}/explain"
+    material = client.get(base).json()
+    assert material["present"] is None
+    assert material["missing"]["face"]
+    found = client.get(f"{base}/cam").json()
+    assert found["face"] is None
+    assert found["missing"]["face"] == "no picture in this clip"
+    assert found["voice"]
+    assert client.get(f"{base}/faces/0.png").status_code == 404
+    assert client.get(f"{base}/cam/faces/0.png").status_code == 404
+    refused(client, f"{base}/cam/test/face")
+    refused(client, f"{base}/cross_modal/attention")
+    assert client.get(f"{base}/cam/download/svg").status_code == 200
+
+
+def test_what_was_computed_is_kept_with_the_reading_and_goes_with_it(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = site.guest()
+    result = read(client, tone(2.0))
+    base = f"/api/results/{result}/explain"
+    made: list[str] = []
+    whole = METHODS["gradcam"].maps
+
+    def counted(scene):
+        made.append("gradcam")
+        return whole(scene)
+
+    monkeypatch.setitem(METHODS, "gradcam", type(METHODS["gradcam"])("Grad-CAM", "", counted))
+    for path in ("", "/voice.png", "/download/npz", ""):
+        client.get(f"{base}/gradcam{path}")
+    assert made == ["gradcam"]
+    client.get(f"{base}/gradcam?target=anger")
+    assert len(made) == 2
+    (held,) = site.services.visitors.find(client.cookies["avemo_visitor"]).results.values()  # type: ignore[union-attr]
+    assert len(held.explained) == 2
+    monkeypatch.setattr("avemo_core.web.explanations.CACHE_BYTES", 1)
+    client.get(f"{base}/gradcam?target=fear")
+    assert len(held.explained) == 1
+    assert client.delete(f"/api/results/{result}").status_code == 204
+    assert client.get(f"{base}/gradcam").status_code == 404
+
+
+def test_a_slow_test_lets_quick_maps_pass_and_ends_with_its_page(read_clip: tuple[httpx.Client, str], site: Served) -> None:
+    client, base = read_clip
+    with pytest.raises(httpx.ReadTimeout):
+        client.get(f"{base}/layercam/test/face", timeout=1.0)  # the page turned to something else
+    held = site.services.visitors.held(client.cookies["avemo_visitor"], base.split("/")[3])
+    answer = client.get(f"{base}/spatial", params={"target": "sadness"}, timeout=20)
+    assert answer.status_code == 200
+    assert not any(key[0] == "test" and key[2].method == "layercam" for key in held.explained)  # type: ignore[union-attr]
