@@ -19,6 +19,7 @@ from .conftest import Served, ended, post, read, stored, tone
 FOR_EVERYONE = {
     ("GET", "/api/examples"),
     ("GET", "/api/status"),
+    ("GET", "/api/results"),  # the caller's own readings, of a stranger none
     ("POST", "/api/clips"),
     ("GET", "/static/css/emotions.css"),
     ("GET", "/static/icons.svg"),
@@ -27,7 +28,16 @@ FOR_EVERYONE = {
     ("GET", "/static/js/iframeResizer.contentWindow.min.js"),
 }
 # What Gradio's side of the page is allowed to serve. Longer lists need a reason.
-GRADIO_FOR_EVERYONE = {"/", "/live", "/about", "/theme.css", "/assets/{path:path}", "/favicon.ico", "/robots.txt"}
+GRADIO_FOR_EVERYONE = {
+    "/",
+    "/live",
+    "/inspect",
+    "/about",
+    "/theme.css",
+    "/assets/{path:path}",
+    "/favicon.ico",
+    "/robots.txt",
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,14 @@ def gradio_routes(site: Served) -> list[tuple[str, str]]:
 
 def fill(path: str, values: dict[str, str]) -> str:
     """A route's path with every parameter filled in."""
-    defaults = {"name": "faces", "kind": "json", "path": "x", "path_or_url": "/etc/passwd", "url_path": "http://x/"}
+    defaults = {"method": "cam", "modality": "voice", "part": "kept", "chunk": "0"}
+    defaults |= {
+        "name": "faces",
+        "kind": "png" if "/explain/" in path else "json",
+        "path": "x",
+        "path_or_url": "/etc/passwd",
+        "url_path": "http://x/",
+    }
     return re.sub(r"{(\w+)(:\w+)?}", lambda m: values.get(m[1], defaults.get(m[1], "predict")), path)
 
 
@@ -89,6 +106,7 @@ def test_a_second_visitor_finds_nothing_at_any_route(site: Served, owned: dict[s
             answer = client.request(method, fill(path, owned), json={"track_id": 0} if method == "POST" else None)
             assert answer.status_code == 404, f"{method} {path} -> {answer.status_code} {answer.text[:200]}"
             assert list(answer.json()) == ["error"]
+    assert second.get("/api/results").json() == []
 
 
 def test_what_anyone_may_ask_for_names_nobody(site: Served, owned: dict[str, str]) -> None:
