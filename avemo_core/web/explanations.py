@@ -122,7 +122,7 @@ class Explainer:
             if maps is None or modality in missing:
                 reason = missing.get(modality, "this method has none")
                 raise AvemoError(f"There is no map of the {modality} to test: {reason}.")
-            curves = faithfulness.curves(scene, maps, modality)
+            curves = faithfulness.curves(scene, maps, modality, insertion=False)
             assert one.window is not None
             span = windows[one.window]["start_s"], windows[one.window]["end_s"]
             return explained.tested(curves, one.window, choice.window is None, len(choice.target) > 1, *span)

@@ -41,6 +41,8 @@ def test_the_true_map_beats_random_and_its_opposite_loses(modality):
     assert found.deletion[:, 0] == pytest.approx(found.insertion[:, -1])
     assert found.deletion[:, -1] == pytest.approx(found.insertion[:, 0])
     assert (found.deletion_gain > 0.02).all() and (found.insertion_gain > 0.02).all()
+    alone = faithfulness.curves(scene, true, modality, draws=8, insertion=False)
+    assert np.array_equal(alone.random_deletion, found.random_deletion) and np.isnan(alone.insertion).all()
     opposite = faithfulness.curves(scene, -true, modality, draws=8)
     assert (opposite.deletion_gain < 0).all() and (opposite.insertion_gain < 0).all()
 

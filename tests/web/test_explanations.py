@@ -4,6 +4,7 @@ import base64
 import io
 import wave
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import numpy as np
@@ -122,8 +123,7 @@ def test_a_map_is_tested_on_the_window_that_is_shown(
     read_clip: tuple[httpx.Client, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, base = read_clip
-    whole = faithfulness.curves
-    monkeypatch.setattr(faithfulness, "curves", lambda scene, maps, modality: whole(scene, maps, modality, draws=2, steps=3))
+    monkeypatch.setattr(faithfulness, "curves", partial(faithfulness.curves, draws=2, steps=3))
     shown = client.get(f"{base}/gradcam/test/voice", params={"window": 1}).json()
     assert (shown["window"], shown["heaviest"], shown["draws"]) == (1, False, 2)
     windows = client.get(base).json()["windows"]
