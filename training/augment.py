@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avemo_core.types import SAMPLE_RATE, SOUND_HOP_S
+
 
 def faces(crops: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Crops [B,1,S,S] in 0..1 -> the same, seen by another camera: moved, lit, blurred, shrunk, partly covered.
@@ -81,9 +83,11 @@ def voices(mel: Tensor, generator: torch.Generator, takes: int = 1, anybody: boo
     """Log-mel [B,1,M,L] -> the same voice elsewhere: other tempo, throat, room tone and microphone.
 
     Frequency is stretched about the lowest band, pitch and formants alike: a little, and one time in seven far up, towards
-    a child's; of `anybody`, from a far deeper voice to a child's. Time is stretched by up to a fifth, then noise is added in
-    power, a smooth equaliser laid over, and SpecAugment blanks bands and moments.
-    Throat and microphone are alike in each run of `takes` windows: they are one person's.
+    a child's. Time is stretched by up to a fifth, then noise is added in power, a smooth equaliser laid over, and
+    SpecAugment blanks bands and moments.
+    With `anybody` the voice goes from a far deeper one to a child's, half of the rooms echo, and microphones differ by up to
+    20 dB from the lowest band to the highest.
+    Throat, room and microphone are alike in each run of `takes` windows: they are one person's.
     """
     batch, _, bands, columns = mel.shape
 
@@ -105,15 +109,17 @@ def voices(mel: Tensor, generator: torch.Generator, takes: int = 1, anybody: boo
     grid = F.affine_grid(matrix, [batch, 1, bands, columns], align_corners=False)
     moved = F.grid_sample(mel - quiet, grid, padding_mode="zeros", align_corners=False) + quiet
 
+    if anybody:
+        echoes = (uniform(0, 1, takes) < 0.5)[:, None, None, None]
+        moved = torch.where(echoes, echoed(moved, uniform(0.2, 0.9, takes), uniform(-2, 2, takes)), moved)
+
     noisy = (uniform(0, 1) < 0.3)[:, None, None, None]
     slope = torch.linspace(0, 1, bands)[None, None, :, None] * uniform(-4, 1)[:, None, None, None]
     level = peak - uniform(6, 14)[:, None, None, None] + slope
     noise = level + torch.randn(moved.shape, generator=generator) * 0.8
     moved = torch.where(noisy, torch.logaddexp(moved, noise), moved)
 
-    place = torch.linspace(0, math.pi, bands)[None, :]
-    curve = torch.stack([uniform(-1, 1, takes)[:, None] * torch.cos(place * order) for order in (1, 2, 3)]).sum(0)
-    moved = moved + curve[:, None, :, None] * 0.5  # about 3 dB
+    moved = moved + _equaliser(torch.linspace(0, math.pi, bands), uniform, takes, anybody)[:, None, :, None]
 
     for axis, most, many in ((2, 10, 1), (3, 20, 2)):
         size = moved.shape[axis]
@@ -127,12 +133,37 @@ def voices(mel: Tensor, generator: torch.Generator, takes: int = 1, anybody: boo
     return moved
 
 
+def _equaliser(place: Tensor, uniform, takes: int, anybody: bool) -> Tensor:
+    """Smooth curves [B,n] over `place` [n] in 0..pi, of log-power: three waves, `anybody`'s far higher."""
+    reach = (2.3, 1.0, 0.5) if anybody else (0.5, 0.5, 0.5)  # 0.5 is about 2 dB
+    waves = [most * uniform(-1, 1, takes)[:, None] * torch.cos(place * (n + 1)) for n, most in enumerate(reach)]
+    return torch.stack(waves).sum(0)
+
+
+def echoed(mel: Tensor, seconds: Tensor, level: Tensor) -> Tensor:
+    """Log-mel [B,1,M,L] in a room whose echo dies away by 60 dB within `seconds` [B].
+
+    The echo's whole power is exp(`level`) [B] times that of the sound (its phases are random, so powers add; Polack 1988).
+    """
+    batch, columns = len(mel), mel.shape[3]
+    steps = torch.arange(1, columns)
+    echo = torch.exp(-6 * math.log(10) * SOUND_HOP_S / seconds[:, None] * steps)  # [B,L-1]
+    echo = echo / echo.sum(1, keepdim=True) * level.exp()[:, None]
+    response = torch.cat((torch.ones(batch, 1), echo), 1)
+    peak = mel.amax((2, 3), keepdim=True)
+    power = (mel - peak).exp()[:, 0]  # [B,M,L]
+    whole = torch.fft.irfft(
+        torch.fft.rfft(power, 2 * columns) * torch.fft.rfft(response, 2 * columns)[:, None], 2 * columns
+    )[..., :columns]
+    return whole.clamp(min=1e-10)[:, None].log() + peak
+
+
 def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1, anybody: bool = False) -> Tensor:
     """Samples [B,1,160,L] by column -> the same voice elsewhere: what `voices` is for log-mel.
 
-    Speed moves pitch, formants and tempo together (Ko et al. 2015), of `anybody` further; a smooth equaliser, noise and
-    blanked moments follow.
-    Speed and microphone are alike in each run of `takes` windows: they are one person's.
+    Speed moves pitch, formants and tempo together (Ko et al. 2015); a smooth equaliser, noise and blanked moments follow.
+    With `anybody` speed and microphones differ further, and half of the rooms echo.
+    Speed, room and microphone are alike in each run of `takes` windows: they are one person's.
     """
     batch, _, hop, columns = drawn.shape
     length = hop * columns
@@ -147,9 +178,16 @@ def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1, anybody: 
     padded = F.pad(wave, (0, max(0, int(before.max()) + 2 - length)))
     wave = torch.lerp(padded.gather(1, before), padded.gather(1, before + 1), places - before)
 
-    place = torch.linspace(0, math.pi, length // 2 + 1)
-    curve = torch.stack([uniform(-1, 1, takes)[:, None] * torch.cos(place * order) for order in (1, 2, 3)]).sum(0)
-    wave = torch.fft.irfft(torch.fft.rfft(wave) * torch.exp(curve * 0.25), length)  # about 3 dB
+    if anybody:
+        seconds, level = uniform(0.2, 0.9, takes)[:, None], uniform(-2, 2, takes)[:, None]
+        dying = torch.exp(-3 * math.log(10) / SAMPLE_RATE / seconds * torch.arange(1, length))
+        echo = dying * torch.randn(batch, length - 1, generator=generator)
+        echo = echo / echo.norm(dim=1, keepdim=True) * torch.exp(level / 2)
+        response = torch.cat((torch.ones(batch, 1), echo), 1)
+        whole = torch.fft.irfft(torch.fft.rfft(wave, 2 * length) * torch.fft.rfft(response, 2 * length), 2 * length)
+        wave = torch.where(uniform(0, 1, takes)[:, None] < 0.5, whole[:, :length], wave)
+    waves = _equaliser(torch.linspace(0, math.pi, length // 2 + 1), uniform, takes, anybody)
+    wave = torch.fft.irfft(torch.fft.rfft(wave) * torch.exp(waves / 2), length)
 
     noisy = (uniform(0, 1) < 0.3)[:, None]
     power = (wave**2).mean(1, keepdim=True)

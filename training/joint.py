@@ -47,6 +47,7 @@ class Settings:
     neutral: float = 0.3  # share of people who are known from their neutral takes
     smoothing: float = 0.05
     augmented: float = 1.0
+    anybody: bool = True  # each voice as anybody's, anywhere, as in the last epochs of the voice stage
     mixup: float = 0.0
     decay: float = 0.99
     saved_every: int = 100  # steps
@@ -204,6 +205,7 @@ class Pairs:
             classes,
             self.settings,
             self.generator,
+            self.settings.anybody,
         )
         tokens, present = torch.stack([d[0] for d in drawn]), torch.stack([d[1] for d in drawn])
         run = torch.rand(len(drawn), 1, generator=self.generator) < 0.1  # a run of frames without a face

@@ -1,5 +1,7 @@
 """Random changes: their shapes and ranges, their seeds, and mixtures that stay among what may be mixed."""
 
+import math
+
 import pytest
 import torch
 
@@ -84,3 +86,32 @@ def test_anybody_may_be_far_deeper_or_a_child():
     some, all_sorts = middles(False), middles(True)
     assert all_sorts.min() < 0.82 and all_sorts.max() > 1.2
     assert some.median() == pytest.approx(1.0, abs=0.1) and (some < 0.85).float().mean() < 0.1
+
+
+def test_an_echo_adds_its_power_and_dies_away():
+    mel = torch.full((1, 1, 3, 150), -18.0)
+    mel[:, :, :, 10] = 0.0  # one sound
+    heard = augment.echoed(mel, torch.tensor([0.5]), torch.tensor([0.0]))[0, 0, 1]
+    assert heard[:10].max() < -17 and float(heard[10]) == pytest.approx(0, abs=1e-3)
+    assert float(heard[11] - heard[36]) == pytest.approx(
+        25 * 0.01 / 0.5 * 6 * math.log(10), rel=0.01
+    )  # 60 dB in half a second
+    assert float(heard[11:].exp().sum()) == pytest.approx(1, rel=0.01)  # as much power as the sound itself
+
+
+@pytest.mark.parametrize("change", (augment.voices, augment.samples))
+def test_microphones_differ_more_for_anybody(change):
+    noise = torch.randn(
+        16, 1, *((80, 200) if change is augment.voices else (160, 200)), generator=torch.Generator().manual_seed(0)
+    )
+
+    def tilt(anybody: bool) -> float:
+        heard = change(noise, torch.Generator().manual_seed(4), 1, anybody)
+        if change is augment.samples:
+            power = torch.fft.rfft(heard[:, 0].transpose(1, 2).flatten(1)).abs().square()
+            low, high = power[:, :4000].mean(1).log(), power[:, -4000:].mean(1).log()
+        else:
+            low, high = heard[:, 0, :20].median(2).values.mean(1), heard[:, 0, -20:].median(2).values.mean(1)
+        return float((low - high).std())
+
+    assert tilt(True) > 1.5 * tilt(False)
