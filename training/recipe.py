@@ -1,9 +1,9 @@
 """The recipe: from people to learn from and people to calibrate on to a model that reads. The default checkpoint and every
 fold of a cross-validation come from this one function.
 
-Stages: face (FER+ pictures), voice (studio and read voices), joint (all voices, real pairs, pictures), calibrate (dev
-people). Each keeps its state in a folder named after what it learned from, so a stage with the same people is not trained
-again.
+Stages: face (FER+ pictures), voice (studio and read voices), anybody (the same voices as anybody's, anywhere), joint (all
+voices, real pairs, pictures), calibrate (dev people). Each keeps its state in a folder named after what it learned from, so
+a stage with the same people is not trained again.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from . import calibrate, face, features, joint, parallel, progress, protocol, vo
 from .corpora import ferplus, manifest
 from .face import Settings as FaceSettings
 from .joint import Settings as JointSettings
+from .voice import ANYBODY
 from .voice import Settings as VoiceSettings
 
 EIGHT = (*LABELS, "calm")  # RAVDESS as papers score it
@@ -40,6 +41,7 @@ class Settings:
 
     face: FaceSettings
     voice: VoiceSettings
+    anybody: VoiceSettings  # the last epochs of the voice
     joint: JointSettings
     encoders: dict[str, str] = field(default_factory=dict)  # face_encoder, voice_encoder: only those that are not our own
 
@@ -50,7 +52,8 @@ class Settings:
 
     def seeded(self, seed: int) -> "Settings":
         """The same with another seed in every stage but the face's, which is trained once."""
-        return replace(self, voice=replace(self.voice, seed=seed), joint=replace(self.joint, seed=seed))
+        anybody = replace(self.anybody, seed=self.anybody.seed - self.voice.seed + seed)
+        return replace(self, voice=replace(self.voice, seed=seed), anybody=anybody, joint=replace(self.joint, seed=seed))
 
     def encoded(self, face: str, voice: str) -> "Settings":
         """The same with these encoders; a pretrained face network is fine-tuned."""
@@ -60,7 +63,7 @@ class Settings:
         return replace(self, face=tuned, encoders=encoders)
 
 
-DEFAULT = Settings(FaceSettings(), VoiceSettings(), JointSettings())
+DEFAULT = Settings(FaceSettings(), VoiceSettings(), ANYBODY, JointSettings())
 
 
 @dataclass(frozen=True)
@@ -203,14 +206,16 @@ def _voice_stage(
     settings: Settings,
     say: Say,
 ) -> tuple[AttentionCAM, Path]:
-    """The studio and read voices among the clips `learned`, scored on those `held`: the model and the stage's folder."""
+    """The studio and read voices among the clips `learned`, scored on those `held`: the model, and the last folder."""
     apart = (*protocol.STUDIO, *protocol.READ)
     heard, dev = ([int(i) for i in part if corpora.rows[i].corpus in apart] for part in (learned, held))
-    folder = stage_folder(runs, "voice", settings.network, settings.voice, names, _files(corpora, heard))
     both = heard + dev
     rows, sounds = [corpora.rows[i] for i in both], [corpora.sounds[i] for i in both]
-    model = voice.train(rows, sounds, labels[both], np.arange(len(both)) >= len(heard), model, folder, settings.voice, say)
-    return model, folder
+    given = rows, sounds, labels[both], np.arange(len(both)) >= len(heard)
+    folder = stage_folder(runs, "voice", settings.network, settings.voice, names, _files(corpora, heard))
+    model = voice.train(*given, model, folder, settings.voice, say)
+    folder = stage_folder(runs, "anybody", folder.name, settings.anybody)
+    return voice.train(*given, model, folder, settings.anybody, say), folder
 
 
 def _joint_stage(

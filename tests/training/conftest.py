@@ -67,7 +67,8 @@ def small_recipe(monkeypatch):
     """The recipe with few epochs and a small voice branch."""
     settings = recipe.Settings(
         face.Settings(epochs=1, batch=16),
-        voice.Settings(epochs=2, batch=4, last=1),
+        voice.Settings(epochs=2, batch=4),
+        voice.Settings(epochs=1, batch=4, anybody=True),
         joint.Settings(steps=2, people=2, takes=2),
     )
     monkeypatch.setattr(crossval, "DEFAULT", settings)
