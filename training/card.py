@@ -143,6 +143,16 @@ def by_baseline(title: str, scores: dict[str, Any]) -> str:
     return table((title, "n", *CONDITIONS), rows)
 
 
+def left_out(results: Path) -> str:
+    """UAR by voice of every corpus that a model was trained without."""
+    rows = []
+    for folder in sorted(results.glob("*-corpus-7")):
+        scores = read_folds(folder)[0]
+        cells = (scored(scores[kind]["voice"], "uar") if kind in scores else "" for kind in ("none", "unlabelled"))
+        rows.append((folder.name.removesuffix("-corpus-7"), scores["none"]["voice"]["n"], *cells))
+    return table(("voice corpus left out, UAR by voice", "n", "none", "unlabelled baseline"), rows)
+
+
 def confusions(of: str, report: Report) -> str:
     """The WORST confusions, as shares of the clips of their class."""
     labels, counts = report["confusion"]["labels"], report["confusion"]["rows_truth"]
@@ -194,6 +204,7 @@ def parts(results: Path = RESULTS, shipped: Path = checkpoint.DEFAULT) -> dict[s
         "targets": targets(faces, report("ferplus-strict"), report("ferplus-eight"), grid, folds),
         "java_sed": by_baseline("Java-SED, accuracy", java),
         "without": by_baseline("no Java-SED clip in training, accuracy", folds["without"][0]),
+        "languages": left_out(results),
         "dev": dev_people(loaded.card["dev"]),
         "confusions": "\n".join(
             [
