@@ -163,7 +163,8 @@ class Explanation:
     A modality without a map has its reason in `missing`. `attention` holds cross-modal attention, where the method reads
     it: "face_to_voice" [N,1+T] says which sounds each frame attended to, first the null key that stands for none of them,
     and "voice_to_face" [T,1+N] which frames each moment of sound did. `channels`
-    holds the weights [C] of the feature maps by layer, where the method reads these.
+    holds the weights [C] of the feature maps by layer, where the method reads these. `settings` are choices that differ
+    from the usual ones: layer, head.
     """
 
     method: str
@@ -182,6 +183,7 @@ class Explanation:
     missing: dict[str, str] = field(default_factory=dict)
     attention: dict[str, np.ndarray] = field(default_factory=dict)
     channels: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,15 @@ def raw(result: ClipResult, explanation: Explanation) -> bytes:
 
 def heading(explanation: Explanation) -> str:
     """ "Grad-CAM: what speaks for anger rather than disgust"."""
-    title, names = METHODS[explanation.method].title, explanation.target
+    title, names = chosen(explanation), explanation.target
     if not METHODS[explanation.method].targeted:
         return f"{title}: where the model looked, whatever it named"
     return f"{title}: what speaks for {names[0]}" + (f" rather than {names[1]}" if len(names) > 1 else "")
+
+
+def chosen(explanation: Explanation) -> str:
+    """ "Grad-CAM, layer stage1"."""
+    return ", ".join([METHODS[explanation.method].title, *(f"{name} {one}" for name, one in explanation.settings.items())])
 
 
 def scale(values: np.ndarray | None) -> float:
