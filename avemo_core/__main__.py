@@ -86,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
     trial.add_argument("--split", help="only the rows of this split, or of this usage")
     trial.add_argument("--methods", nargs="+", default=["cam", "gradcam", "layercam"], metavar="NAME")
     trial.add_argument("--limit", type=int, metavar="N", help="only N clips, evenly spread over the folder")
-    trial.add_argument("--draws", type=int, default=20, metavar="N", help="random maps for each map (default %(default)s)")
+    trial.add_argument("--draws", type=int, default=5, metavar="N", help="random maps for each map (default %(default)s)")
+    trial.add_argument("--layer", metavar="NAME", help="of the branches, for methods by gradient (default: the last)")
     trial.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="a line of JSON a clip and map; a stop loses nothing"
     )
@@ -207,7 +208,13 @@ def trial(args: argparse.Namespace) -> int:
     with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
         task = bar.add_task("measuring", total=len(items))
         found = survey.survey(
-            analyzer, items, args.methods, args.out, args.draws, lambda done, total: bar.update(task, completed=done)
+            analyzer,
+            items,
+            args.methods,
+            args.out,
+            args.draws,
+            args.layer,
+            lambda done, total: bar.update(task, completed=done),
         )
     rows = survey.summary(found)
     if args.json:
@@ -215,8 +222,9 @@ def trial(args: argparse.Namespace) -> int:
         return 0
     for row in rows:
         low, high = row["deletion_interval"] or (float("nan"), float("nan"))
+        name = " ".join(filter(None, (row["method"], row["layer"])))
         print(
-            f"{row['method']:22} {row['modality']:6} n {row['n']:4}  better than random in {row['deletion_better']:.0%}, "
+            f"{name:22} {row['modality']:6} n {row['n']:4}  better than random in {row['deletion_better']:.0%}, "
             f"area under deletion lower by {row['deletion_gain']:+.4f} (95 % {low:+.4f} to {high:+.4f})"
         )
     return 0

@@ -221,7 +221,9 @@ def test_gradcam_of_a_layer_is_captums(analyzer, read):
     for layer, module in scene.model.face_branch.map_layers().items():
         theirs = LayerGradCam(score, module).attribute(crops, relu_attributions=True)[:, 0]
         ours = gradients.gradcam(scene, layer).face[0]
-        assert ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5 * float(theirs.detach().max()))
+        assert ours.shape == theirs.shape and torch.allclose(
+            ours, theirs, rtol=1e-3, atol=1e-5 * float(theirs.detach().max())
+        )
 
 
 def test_an_earlier_layer_has_finer_cells_and_says_so(analyzer, read, tmp_path):
