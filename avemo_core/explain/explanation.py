@@ -12,6 +12,7 @@ from .. import inputs, sound
 from ..analyzer import Analyzer
 from ..baseline import Baseline
 from ..types import MELS, SOUND_HOP_S, AvemoError, ClipResult, Explanation
+from . import effect, faithfulness
 from .methods import METHODS, Method, method
 from .methods.maps import Maps
 from .scene import Scene, scene_of, target_of
@@ -26,6 +27,9 @@ def explain(
     baseline: Baseline | None = None,
     layer: str | None = None,
     head: int | None = None,
+    randomised: int | None = None,
+    cut: Sequence[float] = (),
+    part: effect.Part | None = None,
 ) -> Explanation:
     """Where the reading of a clip comes from.
 
@@ -38,11 +42,15 @@ def explain(
         baseline: what the person was known by, where the reading was made with it.
         layer: of the branches, whose maps the methods by gradient read ("stage1"), or None for the last.
         head: of cross-modal attention, by its number, or None for the mean of all.
+        randomised: seed of random weights in the place of what the model learned. A map that stays as it is shows the
+            input, not the model (Adebayo et al. 2018).
+        cut: shares of the strongest cells: how far the target's probability falls without them stands in `effects`.
+        part: a span of time, or a region in it, to be cut as well.
 
     Raises:
         AvemoError: the file, the method, the target or the window is not there, or the model has no such layer.
     """
-    return explain_all(analyzer, clip, (name,), target, window, baseline, layer, head)[0]
+    return explain_all(analyzer, clip, (name,), target, window, baseline, layer, head, randomised, cut, part)[0]
 
 
 def explain_all(
@@ -54,6 +62,9 @@ def explain_all(
     baseline: Baseline | None = None,
     layer: str | None = None,
     head: int | None = None,
+    randomised: int | None = None,
+    cut: Sequence[float] = (),
+    part: effect.Part | None = None,
 ) -> list[Explanation]:
     """Several methods' maps of the same windows, which share one pass; a layer or head is that of those which have any."""
     try:
@@ -64,10 +75,16 @@ def explain_all(
     result = clip if isinstance(clip, ClipResult) else analyzer.analyze(clip, baseline=baseline)
     names = target_of(result, target)
     scene = scene_of(analyzer, result, names, window, baseline)
-    return [
-        replace(laid(scene, name, one.maps(scene, **own), names, window), settings=own)
-        for name, one, own in zip(methods, chosen, settings, strict=True)
-    ]
+    if randomised is not None:
+        scene = replace(scene, model=faithfulness.randomised(scene.model, randomised))
+        settings = [own | {"weights": f"random {randomised}"} for own in settings]
+    without = [] if part is None else [effect.of_part(scene, part)]
+    out = []
+    for name, one, own in zip(methods, chosen, settings, strict=True):
+        options = {option: value for option, value in own.items() if option in one.options}
+        found = replace(laid(scene, name, one.maps(scene, **options), names, window), settings=own)
+        out.append(replace(found, effects=(*effect.of_strongest(scene, found, cut), *without)))
+    return out
 
 
 def settings_of(methods: Sequence[Method], layer: str | None, head: int | None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from ..types import Explanation
 from .methods import method
 from .methods.perturbation import blurred, levelled
 from .scene import AT_ONCE, Scene
@@ -25,6 +27,7 @@ STEPS = 10  # points of a curve after the first
 DRAWS = 20  # random maps
 NOISE = 0.02  # deviation of the noise: of the grey range for faces; of the range of the window's log-mel for voices
 MODALITIES = ("face", "voice")
+M = TypeVar("M", bound=nn.Module)
 CROPS_A_VOICE = 8  # a window of voice takes the model about as long as so many crops
 
 
@@ -192,16 +195,50 @@ def cascade(scene: Scene, name: str, modality: str, every: int = 1, seed: int = 
     """
     model = copy.deepcopy(scene.model)
     true = getattr(method(name).maps(scene), modality)
-    generator = torch.Generator().manual_seed(seed)
     named = dict(model.named_modules())
     names = layers_of(model)
     for n, layer in enumerate(names):
-        for parameter in named[layer].parameters(recurse=False):
-            with torch.no_grad():
-                spread = float(parameter.std()) if parameter.numel() > 1 else 1.0
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+        reset(named[layer], seed + n)
         if n % every == 0 or n + 1 == len(names):
             yield layer, correlation(true, getattr(method(name).maps(replace(scene, model=model)), modality))
+
+
+def randomised(model: M, seed: int = 0) -> M:
+    """The same network, every layer untrained: where the cascade ends."""
+    other = copy.deepcopy(model)
+    named = dict(other.named_modules())
+    for n, layer in enumerate(layers_of(other)):
+        reset(named[layer], seed + n)
+    return other
+
+
+@torch.no_grad()
+def reset(layer: nn.Module, seed: int) -> None:
+    """Weights of one layer as before any training: torch's own start where it has one, else noise of the same spread.
+
+    A running statistic of a normalisation goes too: it was learned. The random numbers of others are left alone.
+    """
+    start = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if start is not None:
+            start()
+            return
+        for parameter in layer.parameters(recurse=False):
+            nn.init.normal_(parameter, std=float(parameter.std()) if parameter.numel() > 1 else 1.0)
+
+
+def likeness(one: Explanation, other: Explanation) -> dict[str, float]:
+    """Rank correlation of two explanations' maps by modality, over the moments where either says anything."""
+    out = {}
+    for name, time in (("face", 0), ("voice", 1)):
+        first, second = getattr(one, name), getattr(other, name)
+        if first is not None and second is not None:
+            place = tuple(axis for axis in range(first.ndim) if axis != time)
+            there = np.flatnonzero((first.any(place)) | (second.any(place)))
+            pair = (torch.from_numpy(np.take(maps, there, time))[None] for maps in (first, second))
+            out[name] = float(correlation(*pair)[0]) if len(there) else 0.0
+    return out
 
 
 def stability(scene: Scene, name: str, modality: str, draws: int = 5, seed: int = 0) -> np.ndarray:

@@ -36,7 +36,9 @@ def raw(result: ClipResult, explanation: Explanation) -> bytes:
     arrays |= {f"windows/share_of_{name}": values for name, values in window_shares(result).items()}
     for field in fields(explanation):
         value = getattr(explanation, field.name)
-        if isinstance(value, dict):
+        if field.name == "effects":
+            arrays |= {f"effects/{one.what}": np.array([one.share, one.before, one.after]) for one in value}
+        elif isinstance(value, dict):
             arrays |= {f"{field.name}/{name}": np.asarray(one) for name, one in value.items()}
         elif value is not None:
             arrays[field.name] = np.asarray(value)

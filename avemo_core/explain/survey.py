@@ -92,7 +92,7 @@ def records(
 ) -> Iterator[dict[str, Any]]:
     """One record a method and modality: curves of the window that weighs most, for the label found likeliest.
 
-    Of a `layer` where the method has any to choose. A map of one cell has no order, and no curve.
+    Of a `layer` where the method has any to choose. A map that is the same everywhere has no order, and no curve.
     """
     result = reading_of(analyzer, item)
     names = target_of(result, None)
@@ -104,7 +104,7 @@ def records(
         found = METHODS[name].maps(scene, **own)
         for modality in faithfulness.MODALITIES:
             maps = getattr(found, modality)
-            if maps is None or modality in scene.missing or maps[0].numel() == 1:
+            if maps is None or modality in scene.missing or maps.amax() == maps.amin():
                 continue
             drawn = faithfulness.curves(scene, maps, modality, draws, STEPS)
             yield told | {
