@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import quantus
 import torch
 from scipy.stats import spearmanr
 from torch import nn
@@ -18,9 +17,17 @@ from avemo_core.explain.scene import Scene, scene_of
 from avemo_core.inputs import Inputs
 from avemo_core.model.attention_cam import AttentionCAM, Output
 
+pytestmark = pytest.mark.quantus
 STEPS = 8  # 48 x 48 cells in equal steps, which Quantus asks for
 QUIET = {"disable_warnings": True, "display_progressbar": False}
 RAW = {"abs": False, "normalise": False}
+
+
+@pytest.fixture(scope="module")
+def quantus():
+    import quantus  # where it is not, these tests are left out
+
+    return quantus
 
 
 def pictures(model: nn.Module, crops: torch.Tensor, label: int = 1) -> Scene:
@@ -74,7 +81,7 @@ def small() -> AttentionCAM:
 
 @pytest.mark.parametrize("name", ["gradcam", "integrated_gradients"])
 @pytest.mark.parametrize("which", ["tiny", "default"])
-def test_deletion_and_insertion_are_quantus_pixel_flipping(analyzer, crops, which, name):
+def test_deletion_and_insertion_are_quantus_pixel_flipping(quantus, analyzer, crops, which, name):
     scene = pictures(small() if which == "tiny" else analyzer.model, crops)
     before, instead, _ = faithfulness.streams(scene, "face")
     maps = faithfulness.finest(METHODS[name].maps(scene).face, before)[:, :, 0]
@@ -118,7 +125,7 @@ class OneLayer(nn.Module):
         return Output(*[logits] * 5)
 
 
-def test_the_cascade_is_quantus_model_parameter_randomisation(crops):
+def test_the_cascade_is_quantus_model_parameter_randomisation(quantus, crops):
     """One layer: Quantus gives every layer the same random numbers, and here each has its own."""
     scene = pictures(OneLayer().eval(), crops)
     [(layer, ours)] = faithfulness.cascade(scene, "integrated_gradients", "face", seed=3)
@@ -131,7 +138,7 @@ def test_the_cascade_is_quantus_model_parameter_randomisation(crops):
     assert found["original"] == pytest.approx([1] * len(crops))
 
 
-def test_stability_is_quantus_average_sensitivity_in_ranks(crops):
+def test_stability_is_quantus_average_sensitivity_in_ranks(quantus, crops):
     scene = pictures(small(), crops)
     ours = faithfulness.stability(scene, "integrated_gradients", "face", draws=3, seed=4)
     generator = torch.Generator().manual_seed(4)
