@@ -1,5 +1,6 @@
 """Methods of explanation: by hand on small maps, on a planted model whose answer is known, and on real readings."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -255,6 +256,17 @@ def test_hooks_are_gone_after_an_error():
         assert list(calls) == ["0"]
         raise RuntimeError("stop")
     assert not model[0]._forward_pre_hooks
+
+
+def test_hooks_heed_only_their_own_thread():
+    model = nn.Sequential(nn.Linear(2, 2))
+    with attention.calls_of(model, nn.Linear) as calls:
+        other = threading.Thread(target=model, args=(torch.ones(3, 2),))
+        other.start()
+        other.join()
+        assert not calls
+        model(torch.ones(1, 2))
+    assert [len(args[0]) for args, _ in calls["0"]] == [1]
 
 
 def test_a_model_without_the_layer_says_so():

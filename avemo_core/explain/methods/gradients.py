@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...types import AvemoError
+from ..hooks import here
 from ..scene import Scene
 from .maps import Maps
 
@@ -59,7 +60,7 @@ def _at(scene: Scene, face: nn.Module | None, voice: nn.Module | None, rows: Ten
         leaves[module] = out.detach().requires_grad_()
         return leaves[module].clone()  # a network may go on in place, which a leaf forbids
 
-    hooks = [one.register_forward_hook(cut) for one in (face, voice) if one is not None]
+    hooks = [one.register_forward_hook(here(cut)) for one in (face, voice) if one is not None]
     try:
         with torch.enable_grad():
             crops = scene.given.seen(scene.given.crops)[rows]
