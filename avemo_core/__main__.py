@@ -114,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     trial.add_argument("--split", help="only the rows of this split, or of this usage")
     trial.add_argument("--methods", nargs="+", default=["cam", "gradcam", "layercam"], metavar="NAME")
     trial.add_argument("--limit", type=int, metavar="N", help="only N clips, evenly spread over the folder")
-    trial.add_argument("--draws", type=int, default=5, metavar="N", help="random maps for each map (default %(default)s)")
+    trial.add_argument("--draws", type=int, default=3, metavar="N", help="random maps for each map (default %(default)s)")
     trial.add_argument("--layer", metavar="NAME", help="of the branches, for methods by gradient (default: the last)")
     trial.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="a line of JSON a clip and map; a stop loses nothing"

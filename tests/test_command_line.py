@@ -177,7 +177,7 @@ def test_explain_writes_raw_maps_and_figures(clip_of, tmp_path, capsys):
     kinds = ("kept.wav", "npz", "png", "rest.wav", "svg")
     assert written == [f"talk.{name}.{kind}" for name in ("cam", "gradcam") for kind in kinds]
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 11 and "what speaks for anger rather than fear" in said[1] and "Grad-CAM" in said[6]
+    assert "what speaks for anger rather than fear" in said[1] and sum(line.startswith("Grad-CAM: ") for line in said) == 1
     assert said[2].startswith("  without strongest 10 % of the face: 0.")
     svg = (tmp_path / "maps" / "talk.cam.svg").read_text()
     assert "what speaks for anger rather than fear" in svg and "Of 0.00 to 2.00 s, in logits." in svg

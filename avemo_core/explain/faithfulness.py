@@ -28,7 +28,6 @@ DRAWS = 20  # random maps
 NOISE = 0.02  # deviation of the noise: of the grey range for faces; of the range of the window's log-mel for voices
 MODALITIES = ("face", "voice")
 M = TypeVar("M", bound=nn.Module)
-CROPS_A_VOICE = 8  # a window of voice takes the model about as long as so many crops
 
 
 @dataclass(frozen=True)
@@ -144,9 +143,8 @@ def logits(scene: Scene, changed: Iterable[Tensor], modality: str) -> Iterator[T
     """
     windows = len(scene.available)
     every = torch.arange(windows, device=scene.available.device)
-    steps = scene.given.place.shape[1] if modality == "face" else CROPS_A_VOICE
     changed = iter(changed)
-    while few := list(islice(changed, max(1, AT_ONCE // (windows * steps)))):
+    while few := list(islice(changed, scene.copies(modality))):
         rows = every.repeat(len(few))
         faces, heard = scene.maps
         if modality == "face":

@@ -22,6 +22,7 @@ from ..types import AvemoError, ClipResult, FaceTrack
 from .hooks import calls_of
 
 AT_ONCE = 64  # crops that go through the branch together: as many as the caches of a processor like
+CROPS_A_VOICE = 8  # a window of voice takes the model about as long as so many crops
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class Scene:
         seen = [self.model.embed_faces(few) for few in crops.split(AT_ONCE) if len(few)]
         faces = torch.cat(seen) if seen else crops.new_zeros(0, self.model.face_branch.channels, 1, 1)
         return self.given.seen(faces), self.model.embed_voice(self.given.voice, self.given.voice_mask)
+
+    def copies(self, modality: str) -> int:
+        """How many changed copies of all the windows may go through that modality's branch together."""
+        crops = self.given.place.shape[1] if modality == "face" else CROPS_A_VOICE
+        return max(1, AT_ONCE // (len(self.available) * crops))
 
     @cached_property
     def _embedded(self) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:

@@ -25,7 +25,7 @@ from .scene import scene_of, target_of
 
 RESAMPLED = 2000  # draws of people for an interval
 # Fewer than for one clip (faithfulness.DRAWS, STEPS): what they leave to chance averages out over clips.
-DRAWS, STEPS = 5, 5
+DRAWS, STEPS = 3, 5
 
 
 @dataclass(frozen=True)
