@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from . import table
-from .types import WINDOW_HOP_S, AvemoError, ClipResult
+from .types import WINDOW_HOP_S, AvemoError, ClipResult, Explanation
 from .verdict import hardly_known, verb
 
 if TYPE_CHECKING:
@@ -72,6 +72,34 @@ def parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--target", metavar="LABEL", help="anger, or anger-disgust (default: the most likely label)")
     explain.add_argument("--window", type=int, metavar="N", help="one window, the first being 0 (default: the whole clip)")
+    explain.add_argument("--layer", metavar="NAME", help="of the branches, for methods by gradient (default: the last)")
+    explain.add_argument("--head", type=int, metavar="N", help="of cross-modal attention (default: the mean of all)")
+    explain.add_argument(
+        "--cut",
+        type=float,
+        nargs="*",
+        default=[0.1, 0.2],
+        metavar="SHARE",
+        help="how far the target falls without the strongest share of each map (default: 0.1 0.2)",
+    )
+    explain.add_argument("--span", type=float, nargs=2, metavar=("FROM", "TO"), help="and without these seconds")
+    explain.add_argument(
+        "--box",
+        type=float,
+        nargs=4,
+        metavar="SHARE",
+        help="of --span only this box of the face: left top right bottom, 0 to 1",
+    )
+    explain.add_argument("--hz", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of --span only this band of the voice")
+    explain.add_argument(
+        "--randomised",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="SEED",
+        help="also each map's twin from random weights: one that is alike shows the clip, not what was learned",
+    )
+    explain.add_argument("--json", action="store_true", help="print JSON: the reading, and of each map all but its cells")
     explain.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="raw maps (npz) and figures (svg, png) go here"
     )
@@ -86,7 +114,8 @@ def parser() -> argparse.ArgumentParser:
     trial.add_argument("--split", help="only the rows of this split, or of this usage")
     trial.add_argument("--methods", nargs="+", default=["cam", "gradcam", "layercam"], metavar="NAME")
     trial.add_argument("--limit", type=int, metavar="N", help="only N clips, evenly spread over the folder")
-    trial.add_argument("--draws", type=int, default=20, metavar="N", help="random maps for each map (default %(default)s)")
+    trial.add_argument("--draws", type=int, default=3, metavar="N", help="random maps for each map (default %(default)s)")
+    trial.add_argument("--layer", metavar="NAME", help="of the branches, for methods by gradient (default: the last)")
     trial.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="a line of JSON a clip and map; a stop loses nothing"
     )
@@ -170,28 +199,52 @@ def analyze(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    """Writes each method's raw maps and figures; prints where."""
+    """Writes each method's raw maps and figures; prints where, and what the target is without their strongest part."""
     from .analyzer import Analyzer
-    from .explain import figure, listen
+    from .explain.effect import Part
     from .explain.explanation import explain_all
+    from .explain.faithfulness import likeness
 
+    if args.span is None and (args.box or args.hz):
+        raise AvemoError("--box and --hz are parts of a span; give --span FROM TO in seconds too.")
+    box, hz = (one and tuple(one) for one in (args.box, args.hz))
+    part = None if args.span is None else Part(args.span[0], args.span[1], box, hz)
     analyzer = Analyzer(args.checkpoint, args.device)
     with Progress(TextColumn("{task.description}"), BarColumn(), console=ERRORS, transient=True) as bar:
         bar.add_task("reading and explaining", total=None)
         result = analyzer.analyze(args.clip, person=args.person)
-        found = explain_all(analyzer, result, tuple(args.method), args.target, args.window)
-    print(f"{args.clip}: {sentence(result)}")
+        asked = (analyzer, result, tuple(args.method), args.target, args.window, None, args.layer, args.head)
+        found = explain_all(*asked, cut=args.cut, part=part)
+        twins = [] if args.randomised is None else explain_all(*asked, randomised=args.randomised)
+    said = [f"{args.clip}: {sentence(result)}"]
+    records = [one.to_json() for one in found]
     args.out.mkdir(parents=True, exist_ok=True)
     for one in found:
-        for kind in figure.KINDS:
-            path = args.out / f"{args.clip.stem}.{one.method}.{kind}"
-            path.write_bytes(figure.export(result, one, kind))
-        if args.sound and one.voice is not None:
-            for part, samples in zip(("kept", "rest"), listen.kept_and_rest(result, one), strict=True):
-                (args.out / f"{args.clip.stem}.{one.method}.{part}.wav").write_bytes(listen.encoded(samples))
-        without = "".join(f" No map of the {name}: {reason}." for name, reason in one.missing.items())
-        print(f"{figure.heading(one)}: {path.with_suffix('')}.npz, .svg, .png.{without}")
+        said.append(_written(args, result, one, f"{args.clip.stem}.{one.method}"))
+        said += [f"  without {cut.what}: {cut.before:.3f} to {cut.after:.3f}, {-cut.fall:+.3f}" for cut in one.effects]
+    for one, twin, record in zip(found, twins, records, strict=False):
+        said.append(_written(args, result, twin, f"{args.clip.stem}.{one.method}.randomised"))
+        alike = likeness(one, twin)
+        record["randomised"] = {"seed": args.randomised, "rank_correlation": alike}
+        said += [f"  rank correlation of the {name} with this twin: {value:+.2f}" for name, value in alike.items()]
+    if args.json:
+        print(json.dumps({"reading": result.to_json(), "explanations": records}, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(said))
     return 0
+
+
+def _written(args: argparse.Namespace, result: ClipResult, one: Explanation, name: str) -> str:
+    """Writes one explanation's files, which begin with `name`; says where."""
+    from .explain import figure, listen
+
+    for kind in figure.KINDS:
+        (args.out / f"{name}.{kind}").write_bytes(figure.export(result, one, kind))
+    if args.sound and one.voice is not None:
+        for part, samples in zip(("kept", "rest"), listen.kept_and_rest(result, one), strict=True):
+            (args.out / f"{name}.{part}.wav").write_bytes(listen.encoded(samples))
+    without = "".join(f" No map of the {modality}: {reason}." for modality, reason in one.missing.items())
+    return f"{figure.heading(one)}: {args.out / name}.npz, .svg, .png.{without}"
 
 
 def trial(args: argparse.Namespace) -> int:
@@ -207,7 +260,13 @@ def trial(args: argparse.Namespace) -> int:
     with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
         task = bar.add_task("measuring", total=len(items))
         found = survey.survey(
-            analyzer, items, args.methods, args.out, args.draws, lambda done, total: bar.update(task, completed=done)
+            analyzer,
+            items,
+            args.methods,
+            args.out,
+            args.draws,
+            args.layer,
+            lambda done, total: bar.update(task, completed=done),
         )
     rows = survey.summary(found)
     if args.json:
@@ -215,8 +274,9 @@ def trial(args: argparse.Namespace) -> int:
         return 0
     for row in rows:
         low, high = row["deletion_interval"] or (float("nan"), float("nan"))
+        name = " ".join(filter(None, (row["method"], row["layer"])))
         print(
-            f"{row['method']:22} {row['modality']:6} n {row['n']:4}  better than random in {row['deletion_better']:.0%}, "
+            f"{name:22} {row['modality']:6} n {row['n']:4}  better than random in {row['deletion_better']:.0%}, "
             f"area under deletion lower by {row['deletion_gain']:+.4f} (95 % {low:+.4f} to {high:+.4f})"
         )
     return 0

@@ -55,7 +55,7 @@ def of(
     none = np.zeros(0, int)
     frames = [none if track is None else timeline.face_rows(track, s, e) for s, e in zip(starts, ends, strict=True)]
     used = np.unique(np.concatenate(frames)).astype(int)
-    steps = timeline.FACE_STEPS if len(used) else 1
+    steps = max(1, *map(len, frames))  # the fullest window's: a picture has one
     place, mask = np.zeros((len(starts), steps), int), np.zeros((len(starts), steps), bool)
     times = cut.face_times_s[:, :steps] - starts[:, None]
     for w, chosen in enumerate(frames):

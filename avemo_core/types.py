@@ -157,13 +157,30 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """How the target's probability, uncalibrated, changes without a part of what was explained."""
+
+    what: str  # was cut: "strongest 10 % of the face", "0.50 to 1.20 s"
+    share: float  # of the stream's cells, or of both streams'
+    before: float
+    after: float
+
+    @property
+    def fall(self) -> float:
+        """Above 0: what was cut spoke for the target."""
+        return self.before - self.after
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What one method says of one target, raw: no map is scaled, cut or smoothed here.
 
     A modality without a map has its reason in `missing`. `attention` holds cross-modal attention, where the method reads
     it: "face_to_voice" [N,1+T] says which sounds each frame attended to, first the null key that stands for none of them,
     and "voice_to_face" [T,1+N] which frames each moment of sound did. `channels`
-    holds the weights [C] of the feature maps by layer, where the method reads these.
+    holds the weights [C] of the feature maps by layer, where the method reads these. `settings` are choices that differ
+    from the usual ones: layer, head, weights. `effects` say what becomes of the target without parts of the clip, where
+    that was asked.
     """
 
     method: str
@@ -182,6 +199,27 @@ class Explanation:
     missing: dict[str, str] = field(default_factory=dict)
     attention: dict[str, np.ndarray] = field(default_factory=dict)
     channels: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, str | int] = field(default_factory=dict)
+    effects: tuple[Effect, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the maps, which are too large: what the command line prints."""
+        return {
+            "method": self.method,
+            "settings": self.settings,
+            "target": list(self.target),
+            "window": self.window,
+            "start_s": round(self.start_s, 3),
+            "end_s": round(self.end_s, 3),
+            "unit": self.unit,
+            "signed": self.signed,
+            "model_id": self.model_id,
+            "missing": self.missing,
+            "effects": [
+                {"what": one.what, "share": one.share, "before": one.before, "after": one.after, "fall": one.fall}
+                for one in self.effects
+            ],
+        }
 
 
 @dataclass(frozen=True)

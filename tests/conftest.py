@@ -1,6 +1,6 @@
 """What all tests share: the shipped model, generated clips, and the real corpora where they lie beside the project.
 
-Tests marked `real` or `gpu` are deselected, not skipped, on a machine that lacks what they need; one line says so.
+Tests marked `real`, `gpu` or `quantus` are deselected, not skipped, where what they need is missing; one line says so.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,11 @@ def _why_left_out(items: list[pytest.Item]) -> dict[str, str]:
 
         if not torch.cuda.is_available():
             reasons["gpu"] = "no CUDA device here"
+    if any(item.get_closest_marker("quantus") for item in items):
+        try:
+            import quantus  # noqa: F401
+        except ImportError as error:  # its OpenCV wants libraries of a desktop
+            reasons["quantus"] = f"Quantus cannot be imported here ({error})"
     return reasons
 
 

@@ -177,9 +177,27 @@ def test_explain_writes_raw_maps_and_figures(clip_of, tmp_path, capsys):
     kinds = ("kept.wav", "npz", "png", "rest.wav", "svg")
     assert written == [f"talk.{name}.{kind}" for name in ("cam", "gradcam") for kind in kinds]
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 3 and "what speaks for anger rather than fear" in said[1]
+    assert "what speaks for anger rather than fear" in said[1] and sum(line.startswith("Grad-CAM: ") for line in said) == 1
+    assert said[2].startswith("  without strongest 10 % of the face: 0.")
     svg = (tmp_path / "maps" / "talk.cam.svg").read_text()
     assert "what speaks for anger rather than fear" in svg and "Of 0.00 to 2.00 s, in logits." in svg
+
+
+def test_explain_says_what_the_target_is_without_a_part_and_with_random_weights(clip_of, tmp_path, capsys):
+    asked = ["explain", str(clip_of("talk.mp4")), "--method", "layercam", "--layer", "stage2", "--cut", "0.1"]
+    asked += ["--span", "0.5", "1", "--hz", "100", "900", "--randomised", "3", "--out", str(tmp_path), "--device", "cpu"]
+    assert main([*asked, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    [found] = record["explanations"]
+    assert found["settings"] == {"layer": "stage2"} and record["reading"]["model_id"] == found["model_id"]
+    cuts = ["strongest 10 % of the face", "strongest 10 % of the voice", "0.50 to 1.00 s, 100 to 900 Hz"]
+    assert [one["what"] for one in found["effects"]] == cuts
+    assert all(one["fall"] == pytest.approx(one["before"] - one["after"]) for one in found["effects"])
+    assert found["randomised"]["seed"] == 3 and set(found["randomised"]["rank_correlation"]) == {"face", "voice"}
+    names = [f"talk.layercam{twin}.{kind}" for twin in ("", ".randomised") for kind in ("npz", "png", "svg")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert main(["explain", str(clip_of("talk.mp4")), "--box", "0", "0", "1", "1", "--out", str(tmp_path)]) == 2
+    assert "give --span FROM TO in seconds too." in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

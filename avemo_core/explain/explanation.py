@@ -1,6 +1,9 @@
 """One entry to every method: a clip or its reading in, one method's raw maps on the clip's own time axis out."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -9,7 +12,8 @@ from .. import inputs, sound
 from ..analyzer import Analyzer
 from ..baseline import Baseline
 from ..types import MELS, SOUND_HOP_S, AvemoError, ClipResult, Explanation
-from .methods import method
+from . import effect, faithfulness
+from .methods import METHODS, Method, method
 from .methods.maps import Maps
 from .scene import Scene, scene_of, target_of
 
@@ -21,6 +25,11 @@ def explain(
     target: str | tuple[str, ...] | None = None,
     window: int | None = None,
     baseline: Baseline | None = None,
+    layer: str | None = None,
+    head: int | None = None,
+    randomised: int | None = None,
+    cut: Sequence[float] = (),
+    part: effect.Part | None = None,
 ) -> Explanation:
     """Where the reading of a clip comes from.
 
@@ -31,11 +40,17 @@ def explain(
             for the most likely one.
         window: its number on the reading's grid, or None for the whole clip, windows weighted as in the reading.
         baseline: what the person was known by, where the reading was made with it.
+        layer: of the branches, whose maps the methods by gradient read ("stage1"), or None for the last.
+        head: of cross-modal attention, by its number, or None for the mean of all.
+        randomised: seed of random weights in the place of what the model learned. A map that stays as it is shows the
+            input, not the model (Adebayo et al. 2018).
+        cut: shares of the strongest cells: how far the target's probability falls without them stands in `effects`.
+        part: a span of time, or a region in it, to be cut as well.
 
     Raises:
         AvemoError: the file, the method, the target or the window is not there, or the model has no such layer.
     """
-    return explain_all(analyzer, clip, (name,), target, window, baseline)[0]
+    return explain_all(analyzer, clip, (name,), target, window, baseline, layer, head, randomised, cut, part)[0]
 
 
 def explain_all(
@@ -45,16 +60,41 @@ def explain_all(
     target: str | tuple[str, ...] | None = None,
     window: int | None = None,
     baseline: Baseline | None = None,
+    layer: str | None = None,
+    head: int | None = None,
+    randomised: int | None = None,
+    cut: Sequence[float] = (),
+    part: effect.Part | None = None,
 ) -> list[Explanation]:
-    """Several methods' maps of the same windows."""
+    """Several methods' maps of the same windows, which share one pass; a layer or head is that of those which have any."""
     try:
         chosen = [method(name) for name in methods]
     except ValueError as error:
         raise AvemoError(str(error)) from None
+    settings = settings_of(chosen, layer, head)
     result = clip if isinstance(clip, ClipResult) else analyzer.analyze(clip, baseline=baseline)
     names = target_of(result, target)
     scene = scene_of(analyzer, result, names, window, baseline)
-    return [laid(scene, name, one.maps(scene), names, window) for name, one in zip(methods, chosen, strict=True)]
+    if randomised is not None:
+        scene = replace(scene, model=faithfulness.randomised(scene.model, randomised))
+        settings = [own | {"weights": f"random {randomised}"} for own in settings]
+    without = [] if part is None else [effect.of_part(scene, part)]
+    out = []
+    for name, one, own in zip(methods, chosen, settings, strict=True):
+        options = {option: value for option, value in own.items() if option in one.options}
+        found = replace(laid(scene, name, one.maps(scene, **options), names, window), settings=own)
+        out.append(replace(found, effects=(*effect.of_strongest(scene, found, cut), *without)))
+    return out
+
+
+def settings_of(methods: Sequence[Method], layer: str | None, head: int | None) -> list[dict[str, Any]]:
+    """What is chosen of each method's own options. AvemoError where none of the methods has that option."""
+    given = {name: value for name, value in {"layer": layer, "head": head}.items() if value is not None}
+    for name in given:
+        if not any(name in one.options for one in methods):
+            able = ", ".join(other for other, one in METHODS.items() if name in one.options)
+            raise AvemoError(f"No method asked for has a {name} to choose; give none, or one of {able}.")
+    return [{name: value for name, value in given.items() if name in one.options} for one in methods]
 
 
 def _array(tensor: Tensor) -> np.ndarray:

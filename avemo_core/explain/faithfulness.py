@@ -7,8 +7,10 @@ map of large blots would beat fine noise by its blots alone.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,14 +18,16 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from ..types import Explanation
 from .methods import method
 from .methods.perturbation import blurred, levelled
-from .scene import Scene
+from .scene import AT_ONCE, Scene
 
 STEPS = 10  # points of a curve after the first
 DRAWS = 20  # random maps
 NOISE = 0.02  # deviation of the noise: of the grey range for faces; of the range of the window's log-mel for voices
 MODALITIES = ("face", "voice")
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -82,33 +86,45 @@ def curves(
     """
     own = maps.detach().float().cpu()
     rivals = torch.from_numpy(alike(own.numpy(), draws, seed))
-    found = [_both(scene, one, modality, steps, insertion) for one in (own, *rivals.unbind(1))]
-    deleted, inserted = (np.stack([pair[k] for pair in found], 1) for k in (0, 1))
-    return Curves(deleted[:, 0], inserted[:, 0], deleted[:, 1:], inserted[:, 1:])
+    before, instead, valid = streams(scene, modality)
+    whole, bare = (_probabilities(scene, [one], modality)[0] for one in (before, torch.where(valid > 0, instead, before)))
+    shares = np.linspace(0, 1, steps + 1)[1:-1]  # with none and with all of the cells replaced every map is alike
+
+    def jobs() -> Iterator[Tensor]:
+        for one in (own, *rivals.unbind(1)):
+            order = _ranks(finest(one.to(before.device), before), valid)
+            for share in shares:
+                gone = order < share
+                yield torch.where(gone, instead, before)
+                if insertion:
+                    yield torch.where(gone, before, instead)
+
+    found = _probabilities(scene, jobs(), modality)
+    kinds = 2 if insertion else 1
+    between = np.stack(found).reshape(1 + draws, len(shares), kinds, len(whole)).transpose(2, 3, 0, 1)  # [kinds,W,R+1,S-1]
+
+    def closed(middle: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        ends = [np.broadcast_to(one[:, None, None], (*middle.shape[:2], 1)) for one in (first, last)]
+        return np.concatenate((ends[0], middle, ends[1]), 2)
+
+    deleted = closed(between[0], whole, bare)
+    come = closed(between[1], bare, whole) if insertion else np.full_like(deleted, np.nan)
+    return Curves(deleted[:, 0], come[:, 0], deleted[:, 1:], come[:, 1:])
 
 
-@torch.no_grad()
-def _both(scene: Scene, maps: Tensor, modality: str, steps: int, insertion: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Deletion and insertion [W,S+1] of one map."""
+def streams(scene: Scene, modality: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Of one stream [W,...]: the input, what stands in for it, and a mask of 0 and 1 of the cells that are there."""
     given = scene.given
     if modality == "face":
-        before, valid = given.seen(given.crops), given.face_mask[:, :, None, None, None]
-        instead = blurred(before)
-        size = before.shape[-2:]
-        ranked = F.interpolate(maps.flatten(0, 1)[:, None], size=size, mode="bilinear", align_corners=False)
-        ranked = ranked.unflatten(0, maps.shape[:2])
-    else:
-        before, valid = given.voice, given.voice_mask[:, None, None]
-        instead = levelled(before, given.voice_mask)
-        ranked = F.interpolate(maps[:, None], size=before.shape[-2:], mode="bilinear", align_corners=False)
-    order = _ranks(ranked.to(before.device), valid.expand_as(before))
-    shares = np.linspace(0, 1, steps + 1)
-    gone = [_probability(scene, torch.where(order < share, instead, before), modality) for share in shares]
-    deleted = np.stack(gone, 1)
-    if not insertion:
-        return deleted, np.full_like(deleted, np.nan)
-    come = [_probability(scene, torch.where(order < share, before, instead), modality) for share in shares]
-    return deleted, np.stack(come, 1)
+        before = given.seen(given.crops)
+        return before, blurred(before), given.face_mask[:, :, None, None, None].expand_as(before)
+    return given.voice, levelled(given.voice, given.voice_mask), given.voice_mask[:, None, None].expand_as(given.voice)
+
+
+def finest(maps: Tensor, stream: Tensor) -> Tensor:
+    """Maps [W,T,h,w] or [W,F,C] at the resolution and in the shape of the stream that they are of, bilinearly."""
+    flat = maps.flatten(0, -3)[:, None] if maps.ndim == 4 else maps[:, None]
+    return F.interpolate(flat, size=stream.shape[-2:], mode="bilinear", align_corners=False).view_as(stream)
 
 
 def _ranks(values: Tensor, valid: Tensor) -> Tensor:
@@ -119,17 +135,37 @@ def _ranks(values: Tensor, valid: Tensor) -> Tensor:
     return ranks.masked_fill(~counted, 1.0).view_as(values)
 
 
-def _probability(scene: Scene, stream: Tensor, modality: str) -> np.ndarray:
-    """[W] of the target with one stream replaced, uncalibrated; of a contrast, of the first against the second."""
-    faces, heard = scene.maps
-    if modality == "face":
-        faces = scene.model.embed_faces(stream.flatten(0, 1)).unflatten(0, stream.shape[:2])
-    else:
-        heard = scene.model.embed_voice(stream, scene.given.voice_mask)
-    logits = scene.fuse(faces, heard).logits
+@torch.no_grad()
+def logits(scene: Scene, changed: Iterable[Tensor], modality: str) -> Iterator[Tensor]:
+    """What the model says of the windows [W,K] with each of the changed streams in the place of that modality's own.
+
+    Several go through the model together; the other modality's maps are the scene's.
+    """
+    windows = len(scene.available)
+    every = torch.arange(windows, device=scene.available.device)
+    changed = iter(changed)
+    while few := list(islice(changed, scene.copies(modality))):
+        rows = every.repeat(len(few))
+        faces, heard = scene.maps
+        if modality == "face":
+            crops = torch.cat(few).flatten(0, 1)
+            seen = torch.cat([scene.model.embed_faces(some) for some in crops.split(AT_ONCE)])
+            out = scene.fuse(seen.unflatten(0, (len(rows), -1)), heard[rows], rows)
+        else:
+            out = scene.fuse(faces[rows], scene.model.embed_voice(torch.cat(few), scene.given.voice_mask[rows]), rows)
+        yield from out.logits.split(windows)
+
+
+def probability(scene: Scene, found: Tensor) -> np.ndarray:
+    """Logits [...,K] -> of the target, uncalibrated [...]; of a contrast, of the first against the second."""
     contrast = bool((scene.target < 0).any())
-    found = torch.sigmoid(logits @ scene.target) if contrast else torch.softmax(logits, 1) @ scene.target
-    return found.float().cpu().numpy()
+    out = torch.sigmoid(found @ scene.target) if contrast else torch.softmax(found, -1) @ scene.target
+    return out.float().cpu().numpy()
+
+
+def _probabilities(scene: Scene, changed: Iterable[Tensor], modality: str) -> list[np.ndarray]:
+    """[W] of the target for each of the changed streams."""
+    return [probability(scene, found) for found in logits(scene, changed, modality)]
 
 
 # ---------------------------------------------------------------- do the weights matter
@@ -157,16 +193,50 @@ def cascade(scene: Scene, name: str, modality: str, every: int = 1, seed: int = 
     """
     model = copy.deepcopy(scene.model)
     true = getattr(method(name).maps(scene), modality)
-    generator = torch.Generator().manual_seed(seed)
     named = dict(model.named_modules())
     names = layers_of(model)
     for n, layer in enumerate(names):
-        for parameter in named[layer].parameters(recurse=False):
-            with torch.no_grad():
-                spread = float(parameter.std()) if parameter.numel() > 1 else 1.0
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+        reset(named[layer], seed + n)
         if n % every == 0 or n + 1 == len(names):
             yield layer, correlation(true, getattr(method(name).maps(replace(scene, model=model)), modality))
+
+
+def randomised(model: M, seed: int = 0) -> M:
+    """The same network, every layer untrained: where the cascade ends."""
+    other = copy.deepcopy(model)
+    named = dict(other.named_modules())
+    for n, layer in enumerate(layers_of(other)):
+        reset(named[layer], seed + n)
+    return other
+
+
+@torch.no_grad()
+def reset(layer: nn.Module, seed: int) -> None:
+    """Weights of one layer as before any training: torch's own start where it has one, else noise of the same spread.
+
+    A running statistic of a normalisation goes too: it was learned. The random numbers of others are left alone.
+    """
+    start = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if start is not None:
+            start()
+            return
+        for parameter in layer.parameters(recurse=False):
+            nn.init.normal_(parameter, std=float(parameter.std()) if parameter.numel() > 1 else 1.0)
+
+
+def likeness(one: Explanation, other: Explanation) -> dict[str, float]:
+    """Rank correlation of two explanations' maps by modality, over the moments where either says anything."""
+    out = {}
+    for name, time in (("face", 0), ("voice", 1)):
+        first, second = getattr(one, name), getattr(other, name)
+        if first is not None and second is not None:
+            place = tuple(axis for axis in range(first.ndim) if axis != time)
+            there = np.flatnonzero((first.any(place)) | (second.any(place)))
+            pair = (torch.from_numpy(np.take(maps, there, time))[None] for maps in (first, second))
+            out[name] = float(correlation(*pair)[0]) if len(there) else 0.0
+    return out
 
 
 def stability(scene: Scene, name: str, modality: str, draws: int = 5, seed: int = 0) -> np.ndarray:

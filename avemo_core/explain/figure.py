@@ -36,7 +36,9 @@ def raw(result: ClipResult, explanation: Explanation) -> bytes:
     arrays |= {f"windows/share_of_{name}": values for name, values in window_shares(result).items()}
     for field in fields(explanation):
         value = getattr(explanation, field.name)
-        if isinstance(value, dict):
+        if field.name == "effects":
+            arrays |= {f"effects/{one.what}": np.array([one.share, one.before, one.after]) for one in value}
+        elif isinstance(value, dict):
             arrays |= {f"{field.name}/{name}": np.asarray(one) for name, one in value.items()}
         elif value is not None:
             arrays[field.name] = np.asarray(value)
@@ -47,10 +49,15 @@ def raw(result: ClipResult, explanation: Explanation) -> bytes:
 
 def heading(explanation: Explanation) -> str:
     """ "Grad-CAM: what speaks for anger rather than disgust"."""
-    title, names = METHODS[explanation.method].title, explanation.target
+    title, names = chosen(explanation), explanation.target
     if not METHODS[explanation.method].targeted:
         return f"{title}: where the model looked, whatever it named"
     return f"{title}: what speaks for {names[0]}" + (f" rather than {names[1]}" if len(names) > 1 else "")
+
+
+def chosen(explanation: Explanation) -> str:
+    """ "Grad-CAM, layer stage1"."""
+    return ", ".join([METHODS[explanation.method].title, *(f"{name} {one}" for name, one in explanation.settings.items())])
 
 
 def scale(values: np.ndarray | None) -> float:

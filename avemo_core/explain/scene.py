@@ -1,7 +1,7 @@
 """What a method of explanation looks at: some windows of one reading, the model, and the score to be explained."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import cast
 
@@ -14,9 +14,15 @@ from ..analyzer import Analyzer
 from ..baseline import Baseline
 from ..inputs import Inputs
 from ..labels import LABELS, index
+from ..model.attention.channel import ChannelAttention
+from ..model.attention.spatial import SpatialAttention
 from ..model.attention_cam import AttentionCAM, Output
 from ..model.heads.cam import Personal
 from ..types import AvemoError, ClipResult, FaceTrack
+from .hooks import calls_of
+
+AT_ONCE = 64  # crops that go through the branch together: as many as the caches of a processor like
+CROPS_A_VOICE = 8  # a window of voice takes the model about as long as so many crops
 
 
 @dataclass(frozen=True)
@@ -43,20 +49,56 @@ class Scene:
     def embed(self) -> tuple[Tensor, Tensor]:
         """Maps of the crops, laid out by window [W,T,D,h,w], and of the voice [W,D,F,C]: one pass through either branch."""
         crops = self.given.crops
-        seen = self.model.embed_faces(crops) if len(crops) else crops.new_zeros(0, self.model.face_branch.channels, 1, 1)
-        return self.given.seen(seen), self.model.embed_voice(self.given.voice, self.given.voice_mask)
+        seen = [self.model.embed_faces(few) for few in crops.split(AT_ONCE) if len(few)]
+        faces = torch.cat(seen) if seen else crops.new_zeros(0, self.model.face_branch.channels, 1, 1)
+        return self.given.seen(faces), self.model.embed_voice(self.given.voice, self.given.voice_mask)
+
+    def copies(self, modality: str) -> int:
+        """How many changed copies of all the windows may go through that modality's branch together."""
+        crops = self.given.place.shape[1] if modality == "face" else CROPS_A_VOICE
+        return max(1, AT_ONCE // (len(self.available) * crops))
 
     @cached_property
+    def _embedded(self) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """The pass through the branches that every method shares: their maps, and what their attention weighed."""
+        kinds = (SpatialAttention, ChannelAttention)
+        # weights, not what went into them: of a long clip that would fill the memory
+        with (
+            torch.no_grad(),
+            calls_of(self.model, kinds, lambda one, args, kwargs: one.weights(*args, **kwargs)) as weighed,
+        ):
+            maps = self.embed()
+        return maps, {name: torch.cat(parts) for name, parts in weighed.items()}
+
+    @property
     def maps(self) -> tuple[Tensor, Tensor]:
-        """What `embed` gives: every method shares this pass."""
-        with torch.no_grad():
-            return self.embed()
+        """What `embed` gives."""
+        return self._embedded[0]
+
+    @property
+    def weighed(self) -> dict[str, Tensor]:
+        """Weights of the branches' own attention by the layer's name: [n or W,1,h,w] of places, [n or W,C] of channels."""
+        return self._embedded[1]
+
+    @cached_property
+    def _fused(self) -> tuple[tuple[Tensor, Tensor], Output]:
+        """The maps as leaves of a graph, and what the model makes of them: the one fusion that every method shares."""
+        faces, voice = (maps.detach().requires_grad_() for maps in self.maps)
+        with torch.enable_grad():
+            return (faces, voice), self.fuse(faces, voice, maps=True)
 
     @cached_property
     def output(self) -> Output:
         """What the model says of the windows, with its evidence and its attention."""
-        with torch.no_grad():
-            return self.fuse(*self.maps, maps=True)
+        found = {one.name: getattr(self._fused[1], one.name) for one in fields(Output)}
+        return replace(self._fused[1], **{name: one.detach() for name, one in found.items() if one is not None})
+
+    @cached_property
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Of each window's score by `maps`, all windows in one pass back: they do not meet, so each has its own gradient."""
+        leaves, out = self._fused
+        by_face, by_voice = torch.autograd.grad(self.score(out).sum(), leaves)
+        return by_face, by_voice
 
     def fuse(self, seen: Tensor, heard: Tensor, rows: Tensor | None = None, maps: bool = False) -> Output:
         """Face maps [B,T,D,h,w] and voice maps [B,D,F,C] of the windows `rows` [B] (all where None) -> Output."""

@@ -19,10 +19,13 @@ from scipy.stats import bootstrap
 from ..analyzer import Analyzer
 from ..types import AvemoError, Clip, ClipResult, FaceTrack, VideoStream
 from . import faithfulness
+from .explanation import settings_of
 from .methods import METHODS, method
 from .scene import scene_of, target_of
 
 RESAMPLED = 2000  # draws of people for an interval
+# Fewer than for one clip (faithfulness.DRAWS, STEPS): what they leave to chance averages out over clips.
+DRAWS, STEPS = 3, 5
 
 
 @dataclass(frozen=True)
@@ -85,24 +88,28 @@ def reading_of(analyzer: Analyzer, item: Item) -> ClipResult:
 
 
 def records(
-    analyzer: Analyzer, item: Item, methods: Sequence[str], draws: int = faithfulness.DRAWS
+    analyzer: Analyzer, item: Item, methods: Sequence[str], draws: int = DRAWS, layer: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One record a method and modality: curves of the window that weighs most, for the label found likeliest."""
+    """One record a method and modality: curves of the window that weighs most, for the label found likeliest.
+
+    Of a `layer` where the method has any to choose. A map that is the same everywhere has no order, and no curve.
+    """
     result = reading_of(analyzer, item)
     names = target_of(result, None)
     whole = scene_of(analyzer, result, names)
     heaviest = int(whole.share.argmax())
     scene = scene_of(analyzer, result, names, heaviest)
     told = {"clip": item.name, "person": item.person, "target": names[0], "window": heaviest}
-    for name in methods:
-        found = METHODS[name].maps(scene)
+    for name, own in zip(methods, settings_of([METHODS[name] for name in methods], layer, None), strict=True):
+        found = METHODS[name].maps(scene, **own)
         for modality in faithfulness.MODALITIES:
             maps = getattr(found, modality)
-            if maps is None or modality in scene.missing:
+            if maps is None or modality in scene.missing or maps.amax() == maps.amin():
                 continue
-            drawn = faithfulness.curves(scene, maps, modality, draws)
+            drawn = faithfulness.curves(scene, maps, modality, draws, STEPS)
             yield told | {
                 "method": name,
+                "layer": own.get("layer"),
                 "modality": modality,
                 "deletion": drawn.deletion[0].round(5).tolist(),
                 "insertion": drawn.insertion[0].round(5).tolist(),
@@ -118,28 +125,29 @@ def survey(
     items: Sequence[Item],
     methods: Sequence[str],
     kept: Path,
-    draws: int = faithfulness.DRAWS,
+    draws: int = DRAWS,
+    layer: str | None = None,
     progress=lambda done, total: None,
 ) -> list[dict[str, Any]]:
     """Records of all clips; `kept` gets a line a record, and a run that was stopped goes on there.
 
-    AvemoError where `kept` is of another model, or a method is unknown.
+    AvemoError where `kept` is of another model, or a method or its layer is unknown.
     """
-    for name in methods:
-        method(name)
+    settings = settings_of([method(name) for name in methods], layer, None)
+    asked = [(name, own.get("layer")) for name, own in zip(methods, settings, strict=True)]
     done = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.is_file() else []
     other = sorted({one["model_id"] for one in done} - {analyzer.model_id})
     if other:
         raise AvemoError(f"{kept} holds curves of {', '.join(other)}, this is {analyzer.model_id}; give another file.")
-    there = {(one["clip"], one["method"]) for one in done}
+    there = {(one["clip"], one["method"], one["layer"]) for one in done}
     kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.open("a", encoding="utf-8") as file:
         for n, item in enumerate(items):
             progress(n, len(items))
-            wanted = [name for name in methods if (item.name, name) not in there]
+            wanted = [name for name, own in asked if (item.name, name, own) not in there]
             if not wanted:
                 continue
-            found = [one | {"model_id": analyzer.model_id} for one in records(analyzer, item, wanted, draws)]
+            found = [one | {"model_id": analyzer.model_id} for one in records(analyzer, item, wanted, draws, layer)]
             file.writelines(json.dumps(one) + "\n" for one in found)
             file.flush()
             done += found
@@ -148,12 +156,14 @@ def survey(
 
 
 def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By method and modality: how many clips and people, mean gains over random with 95 % intervals over people."""
+    """By method, its layer and modality: clips and people, mean gains over random with 95 % intervals over people."""
     out = []
-    for name, modality in sorted({(one["method"], one["modality"]) for one in found}):
-        own = [one for one in found if (one["method"], one["modality"]) == (name, modality)]
+    kinds = dict.fromkeys((one["method"], one["layer"], one["modality"]) for one in found)
+    for kind in sorted(kinds, key=lambda kind: (kind[2], kind[0], kind[1] or "")):
+        own = [one for one in found if (one["method"], one["layer"], one["modality"]) == kind]
         people = np.array([one["person"] for one in own])
-        row: dict[str, Any] = {"method": name, "modality": modality, "n": len(own), "people": len(set(people))}
+        row: dict[str, Any] = dict(zip(("method", "layer", "modality"), kind, strict=True))
+        row |= {"n": len(own), "people": len(set(people))}
         for which in ("deletion", "insertion"):
             gains = np.array([one[f"{which}_gain"] for one in own])
             row[f"{which}_gain"] = float(gains.mean())

@@ -1,6 +1,6 @@
 """python -m tests.benchmarks: speed and memory, printed as tables. Nothing timed is ever asserted.
 
-python -m tests.benchmarks                                  stages, visitors, memory
+python -m tests.benchmarks                                  stages, maps, visitors, memory
 python -m tests.benchmarks --peer FER/bin/python            and beside fer==22.5.1 in its own environment
 python -m tests.benchmarks --live                           and the live stream in a real browser
 python -m tests.benchmarks --parts stages --clips 3         one part, quickly
@@ -10,9 +10,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import memory, peer, report, stages, visitors
+from tests.benchmarks import maps, memory, peer, report, stages, visitors
 
-PARTS = ("stages", "peer", "visitors", "memory")
+PARTS = ("stages", "maps", "peer", "visitors", "memory")
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -24,7 +24,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--peer", type=Path, metavar="PYTHON", help=f"the python of fer's environment, made by: {peer.ENVIRONMENT}"
     )
     parser.add_argument("--live", action="store_true", help="measure the live stream as well (minutes, needs Chromium)")
-    parser.add_argument("--clips", type=int, default=12, metavar="N", help="clips for stages and peer (default: 12)")
+    parser.add_argument("--clips", type=int, default=12, metavar="N", help="clips for stages, maps and peer (default: 12)")
     parser.add_argument("--readings", type=int, default=200, metavar="N", help="clips for memory (default: 200)")
     parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="length of the drawn clips (default: 4)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default: auto)")
@@ -46,13 +46,15 @@ def _run(given: argparse.Namespace, folder: Path) -> None:
     own = {name: folder / name for name in PARTS}
     for place in own.values():
         place.mkdir()
-    if {"stages", "peer"} & set(given.parts):
+    if {"stages", "maps", "peer"} & set(given.parts):
         from avemo_core.analyzer import Analyzer
 
         analyzer = Analyzer(device=given.device)
         report.note(f"Model {analyzer.model_id} on {analyzer.device}.")
         if "stages" in given.parts:
             stages.run(analyzer, own["stages"], given.clips, given.seconds)
+        if "maps" in given.parts:
+            maps.run(analyzer, own["maps"], given.clips)
         if "peer" in given.parts and given.peer:
             peer.run(analyzer, own["peer"], given.peer, given.clips, given.seconds)
         elif "peer" in given.parts:

@@ -1,5 +1,7 @@
 """Faithfulness on the planted model, whose true map is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,8 @@ def test_the_map_falls_apart_with_the_weights_and_stands_a_little_noise(analyzer
     found = list(faithfulness.cascade(scene, "gradcam", "face", every=12))
     assert found[0][0] != found[-1][0] and abs(found[-1][1]).max() < 0.9  # nothing of the model is left
     assert all(torch.equal(value, before[name]) for name, value in scene.model.state_dict().items())
+    twin = METHODS["gradcam"].maps(replace(scene, model=faithfulness.randomised(scene.model)))
+    assert faithfulness.correlation(METHODS["gradcam"].maps(scene).face, twin.face) == pytest.approx(found[-1][1])
     assert faithfulness.stability(scene, "gradcam", "face", draws=2).min() > 0.5
     same = torch.rand(2, 3, 4)
     assert faithfulness.correlation(same, same) == pytest.approx([1, 1])

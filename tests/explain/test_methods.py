@@ -1,5 +1,6 @@
 """Methods of explanation: by hand on small maps, on a planted model whose answer is known, and on real readings."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -173,6 +174,78 @@ def test_a_modality_that_does_not_count_has_no_say():
         assert not found.face.any() and found.voice.any(), name
 
 
+# ---------------------------------------------------------------- no pass is repeated
+
+SHARED = [name for name, one in METHODS.items() if name not in ("occlusion", "integrated_gradients", "rollout")]
+
+
+def test_all_maps_share_one_pass_through_the_branches_and_one_through_the_fusion(analyzer, read):
+    result, model, seen, heard, fused = read("talk.mp4"), analyzer.model, [], [], []
+    hooks = [
+        model.face_branch.register_forward_hook(lambda module, args, out: seen.append(len(args[0]))),
+        model.voice_branch.register_forward_hook(lambda module, args, out: heard.append(len(args[0]))),
+        model.face_pool.register_forward_hook(lambda module, args, out: fused.append(len(args[0]))),
+    ]
+    try:
+        explain_all(analyzer, result, tuple(SHARED), "anger")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    windows = len(result.window_start_s)
+    assert windows > 1 and sum(seen) == len(result.faces[0].times_s)  # every crop once, though windows share them
+    assert heard == fused == [windows]
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_map_is_the_same_alone_and_beside_others(analyzer, read, name):
+    alone, beside = explain(analyzer, read("talk.mp4"), name), explain_all(analyzer, read("talk.mp4"), tuple(SHARED))
+    other = beside[SHARED.index(name)]
+    assert (
+        np.array_equal(alone.face, other.face) if alone.face is not None else alone.channels.keys() == other.channels.keys()
+    )
+
+
+# ---------------------------------------------------------------- layers and heads
+
+
+def test_gradcam_of_a_layer_is_captums(analyzer, read):
+    """captum's LayerGradCam of the face branch, on one window whose frames it reads as pictures of their own."""
+    from captum.attr import LayerGradCam
+
+    scene = scene_of(analyzer, read("talk.mp4"), ("anger",), 0)
+    crops, heard = scene.given.seen(scene.given.crops)[0], scene.maps[1]
+
+    def score(pictures):  # one window, so every frame's gradient is that of the one score
+        seen = scene.model.embed_faces(pictures)[None]
+        return scene.score(scene.fuse(seen, heard)).expand(len(pictures)) / len(pictures)
+
+    for layer, module in scene.model.face_branch.map_layers().items():
+        theirs = LayerGradCam(score, module).attribute(crops, relu_attributions=True)[:, 0]
+        ours = gradients.gradcam(scene, layer).face[0]
+        assert ours.shape == theirs.shape and torch.allclose(
+            ours, theirs, rtol=1e-3, atol=1e-5 * float(theirs.detach().max())
+        )
+
+
+def test_an_earlier_layer_has_finer_cells_and_says_so(analyzer, read, tmp_path):
+    result = read("talk.mp4")
+    shapes = {}
+    for layer in ("stem", "stage1", "stage2", "stage3", None):
+        found = explain(analyzer, result, "layercam", "anger", layer=layer)
+        assert found.settings == ({"layer": layer} if layer else {}) and len(found.voice_edges_hz) == len(found.voice) + 1
+        shapes[layer] = found.face.shape[1:], len(found.voice)
+        assert figure.export(result, found, "png") and (layer is None or f"layer {layer}" in figure.heading(found))
+    assert shapes["stem"] == ((48, 48), 40) and shapes["stage3"] == shapes[None] == ((6, 6), 10)
+    assert [shapes[f"stage{n}"] for n in (1, 2)] == [((24, 24), 20), ((12, 12), 10)]
+
+
+def test_the_heads_of_cross_modal_attention_have_its_mean(analyzer, read):
+    whole, *heads = (explain(analyzer, read("talk.mp4"), "cross_modal", head=head) for head in (None, 0, 1, 2, 3))
+    for name, matrix in whole.attention.items():
+        assert np.mean([one.attention[name] for one in heads], 0) == pytest.approx(matrix, abs=1e-5)
+    assert not np.allclose(heads[0].voice, heads[1].voice) and heads[2].settings == {"head": 2}
+
+
 # ---------------------------------------------------------------- hooks
 
 
@@ -183,6 +256,17 @@ def test_hooks_are_gone_after_an_error():
         assert list(calls) == ["0"]
         raise RuntimeError("stop")
     assert not model[0]._forward_pre_hooks
+
+
+def test_hooks_heed_only_their_own_thread():
+    model = nn.Sequential(nn.Linear(2, 2))
+    with attention.calls_of(model, nn.Linear) as calls:
+        other = threading.Thread(target=model, args=(torch.ones(3, 2),))
+        other.start()
+        other.join()
+        assert not calls
+        model(torch.ones(1, 2))
+    assert [len(args[0]) for args, _ in calls["0"]] == [1]
 
 
 def test_a_model_without_the_layer_says_so():
@@ -304,6 +388,13 @@ def test_raw_maps_come_back_with_their_axes(analyzer, read, tmp_path):
         ({"target": "anger-fear-sadness"}, "'anger-fear-sadness' is no target"),
         ({"window": 9}, r"There is no window 9 in this clip; it has 2, numbered from 0 to 1\."),
         ({"window": -1}, "There is no window -1"),
+        (
+            {"name": "gradcam", "layer": "conv9"},
+            "There is no layer 'conv9' in this model; choose one of stem, stage1, stage2, ",
+        ),
+        ({"name": "cross_modal", "head": 4}, "There is no head 4 in this attention; it has 4, numbered from 0 to 3."),
+        ({"layer": "stem"}, "No method asked for has a layer to choose; give none, or one of gradcam, gradcam"),
+        ({"name": "gradcam", "head": 0}, "No method asked for has a head to choose; give none, or one of cross_modal."),
     ],
 )
 def test_bad_input_is_one_clear_sentence(analyzer, read, asked, said):

@@ -11,7 +11,7 @@ from tests.training.material import write_pictures
 
 
 def record(person: str, gain: float, name: str = "cam", modality: str = "face") -> dict:
-    return {"clip": person, "person": person, "method": name, "modality": modality} | {
+    return {"clip": person, "person": person, "method": name, "layer": None, "modality": modality} | {
         "deletion_gain": gain,
         "insertion_gain": -gain,
     }
@@ -36,8 +36,20 @@ def test_pictures_are_read_as_crops_and_each_is_a_person(analyzer, tmp_path):
     result = survey.reading_of(analyzer, items[0])
     assert result.face.available and not result.voice.available and result.clip.is_image
     found = list(survey.records(analyzer, items[0], ("cam", "temporal"), draws=2))
-    assert [(one["method"], one["modality"]) for one in found] == [("cam", "face"), ("temporal", "face")]
-    assert len(found[0]["deletion"]) == 11 and json.dumps(found)
+    assert [(one["method"], one["modality"]) for one in found] == [("cam", "face")]  # one moment has no order
+    assert len(found[0]["deletion"]) == 1 + survey.STEPS and json.dumps(found)
+
+
+def test_layers_are_kept_apart(analyzer, tmp_path):
+    write_pictures(tmp_path, 10)
+    items, kept = survey.items_of(tmp_path, "PublicTest"), tmp_path / "it.jsonl"
+    survey.survey(analyzer, items, ["cam", "layercam"], kept, draws=1)
+    survey.survey(analyzer, items, ["cam", "layercam"], kept, draws=1, layer="stage1")
+    found = survey.survey(analyzer, items, ["layercam"], kept, draws=1, layer="stage1")  # nothing is left to do
+    told = [(row["method"], row["layer"], row["n"]) for row in survey.summary(found)]
+    assert told == [("cam", None, 1), ("layercam", None, 1), ("layercam", "stage1", 1)]
+    with pytest.raises(AvemoError, match="No method asked for has a layer"):
+        survey.survey(analyzer, items, ["cam"], kept, layer="stage1")
 
 
 def test_bad_folders_and_files_of_another_model_are_named(analyzer, tmp_path):

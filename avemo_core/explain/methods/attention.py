@@ -3,9 +3,7 @@
 Attention says where the model looked. It is the same for every target, and no proof that what was seen there counted.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,40 +11,20 @@ from torch import Tensor, nn
 from ...model.attention.channel import ChannelAttention
 from ...model.attention.spatial import SpatialAttention
 from ...types import AvemoError
+from ..hooks import calls_of
 from ..scene import Scene
 from .maps import Maps
 
 UNIT = "share of attention"
 
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-@contextmanager
-def calls_of(model: nn.Module, kind: type[nn.Module]) -> Iterator[dict[str, Call]]:
-    """While it lasts, keeps what goes into the modules of this kind, by name; hooks are gone afterwards, come what may."""
-    kept: dict[str, Call] = {}
-
-    def keep(name: str):
-        return lambda module, args, kwargs: kept.__setitem__(name, (args, kwargs))
-
-    named = [(name, one) for name, one in model.named_modules() if isinstance(one, kind)]
-    hooks = [one.register_forward_pre_hook(keep(name), with_kwargs=True) for name, one in named]
-    try:
-        yield kept
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def _weights(scene: Scene, kind: type[nn.Module], called: str) -> dict[str, Tensor]:
-    """Weights of every such layer in one pass, by the layer's name; AvemoError where the model has none."""
-    with calls_of(scene.model, kind) as calls:
-        scene.embed()
-    if not calls:
-        raise AvemoError(f"This model has no {called} attention; choose another method.")
+    """Weights of every such layer, by the layer's name; AvemoError where the model has none."""
     layers = dict(scene.model.named_modules())
-    return {name: layers[name].weights(*args, **kwargs) for name, (args, kwargs) in calls.items()}
+    found = {name: weights for name, weights in scene.weighed.items() if isinstance(layers[name], kind)}
+    if not found:
+        raise AvemoError(f"This model has no {called} attention; choose another method.")
+    return found
 
 
 @torch.no_grad()
@@ -76,18 +54,38 @@ def temporal(scene: Scene) -> Maps:
 
 
 @torch.no_grad()
-def cross_modal(scene: Scene) -> Maps:
-    """Which moments of sound each frame attended to, and the other way; as maps, how much each moment was attended to."""
+def cross_modal(scene: Scene, head: int | None = None) -> Maps:
+    """Which moments of sound each frame attended to, and the other way; as maps, how much each moment was attended to.
+
+    Of one `head` of the attention by its number, or the mean of all.
+    """
     out = scene.output
-    if out.face_to_voice is None or out.voice_to_face is None:
+    to_voice, to_face = (out.face_to_voice, out.voice_to_face) if head is None else _of_head(scene, head)
+    if to_voice is None or to_face is None:
         raise AvemoError("This model has no cross-modal attention; choose another method.")
     gone = {name: f"no {name} to attend to" for name in scene.missing}
     faces, columns = scene.given.face_mask * scene.available[:, :1], scene.given.columns_mask * scene.available[:, 1:]
-    to_voice, to_face = out.face_to_voice * faces[..., None], out.voice_to_face * columns[..., None]
+    to_voice, to_face = to_voice * faces[..., None], to_face * columns[..., None]
     voice = (to_voice.sum(1) / faces.sum(1, keepdim=True).clamp(min=1))[:, None, 1:]  # without the null key
     face = (to_face.sum(1) / columns.sum(1, keepdim=True).clamp(min=1))[:, 1:, None, None]
     both = {} if gone else {"face_to_voice": to_voice, "voice_to_face": to_face}
     return Maps(UNIT, False, True, face=face, voice=voice, attention=both, missing=gone)
+
+
+def _of_head(scene: Scene, head: int) -> tuple[Tensor | None, Tensor | None]:
+    """Cross-modal attention of one head [W,T,1+C] and [W,C,1+T]; AvemoError where there is no such head."""
+    with calls_of(scene.model, nn.MultiheadAttention) as calls:
+        scene.fuse(*scene.maps)
+    layers, found = dict(scene.model.named_modules()), []
+    for name in ("face_asks.attention", "voice_asks.attention"):
+        if name not in calls:
+            return None, None
+        heads, (args, kwargs) = layers[name].num_heads, calls[name][-1]
+        if not 0 <= head < heads:
+            raise AvemoError(f"There is no head {head} in this attention; it has {heads}, numbered from 0 to {heads - 1}.")
+        each = layers[name](*args, **kwargs | {"need_weights": True, "average_attn_weights": False})[1]
+        found.append(each[:, head])
+    return found[0], found[1]
 
 
 def rolled_out(layers: Sequence[Tensor]) -> Tensor:
@@ -106,9 +104,10 @@ def rolled_out(layers: Sequence[Tensor]) -> Tensor:
 def rollout(scene: Scene) -> Maps:
     """How far what is read of a stream rests on each of its moments, through all its layers of self-attention."""
     with calls_of(scene.model, nn.MultiheadAttention) as calls:
-        scene.fuse(*scene.embed())
+        scene.fuse(*scene.maps)
     layers, stacked = dict(scene.model.named_modules()), {"face": [], "voice": []}  # type: ignore[var-annotated]
-    for name, (args, kwargs) in calls.items():
+    for name, called in calls.items():
+        args, kwargs = called[-1]
         stream = name.split("_")[0]
         if stream in stacked and args[0] is args[1]:
             stacked[stream].append(layers[name](*args, **kwargs | {"need_weights": True})[1])

@@ -1,32 +1,86 @@
-"""Methods from the gradient of the score by the last maps of each branch; written for two inputs, which the libraries lack.
+"""Methods from the gradient of the score by the maps of a layer; written for two inputs, which the libraries lack.
+
+The layer is each branch's last where none is named, as in the papers. LayerCAM is made for earlier ones too, whose cells
+are finer.
 
 A are the maps, G the gradient of a window's score by them. Face frames are pictures of their own: means over places are
 taken frame by frame. A map's unit is that of the score, logits, but nothing adds up to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...types import AvemoError
+from ..hooks import here
 from ..scene import Scene
 from .maps import Maps
 
 Weigh = Callable[[Tensor, Tensor], Tensor]  # A and G [...,D,y,x] -> map [...,y,x]
+Pair = tuple[Tensor, Tensor]  # A and G
+
+WINDOWS_AT_ONCE = 16  # through whole branches with their graph
 
 
-def maps_and_gradients(scene: Scene) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A and G of the faces [W,T,D,h,w] and of the voice [W,D,F,C], all windows in one pass forth and back."""
-    faces, voice = (maps.detach().clone().requires_grad_() for maps in scene.maps)
-    with torch.enable_grad():
-        total = scene.score(scene.fuse(faces, voice)).sum()  # windows do not meet, so each keeps its own gradient
-        by_face, by_voice = torch.autograd.grad(total, (faces, voice))
-    return (faces.detach(), by_face), (voice.detach(), by_voice)
+def maps_and_gradients(scene: Scene, layer: str | None = None) -> tuple[Pair | None, Pair | None]:
+    """A and G of the faces [W,T,D,h,w] and of the voice [W,D,F,C]: of the last maps, or of the branches' layer of that name.
+
+    The last maps cost no pass through the branches; a layer before them costs one, in groups of windows. A branch without
+    such a layer gives None. AvemoError where neither has it.
+    """
+    if layer is None:
+        return (scene.maps[0], scene.gradients[0]), (scene.maps[1], scene.gradients[1])
+    modules = [branch.map_layers() for branch in (scene.model.face_branch, scene.model.voice_branch)]
+    if not any(layer in named for named in modules):
+        valid = ", ".join(dict.fromkeys((*modules[0], *modules[1])))
+        raise AvemoError(f"There is no layer {layer!r} in this model; choose one of {valid}, or none for the last maps.")
+    face, voice = (named.get(layer) for named in modules)
+    rows = torch.arange(len(scene.available), device=scene.available.device)
+    found = [_at(scene, face, voice, few) for few in rows.split(WINDOWS_AT_ONCE)]
+    of_face, of_voice = ([one[k] for one in found] for k in (0, 1))
+    return _together(of_face), _together(of_voice)
 
 
-def _maps(scene: Scene, weigh: Weigh) -> Maps:
-    of_face, of_voice = maps_and_gradients(scene)
-    return Maps("logits by gradient", signed=False, summed=False, face=weigh(*of_face), voice=weigh(*of_voice))
+def _together(parts: Sequence[Pair | None]) -> Pair | None:
+    """Of groups of windows -> of all."""
+    there = [one for one in parts if one is not None]
+    return (torch.cat([one[0] for one in there]), torch.cat([one[1] for one in there])) if there else None
+
+
+def _at(scene: Scene, face: nn.Module | None, voice: nn.Module | None, rows: Tensor) -> tuple[Pair | None, Pair | None]:
+    """A and G of the windows `rows` at one module of either branch.
+
+    Windows share crops, but each has its own gradient: so the branch reads every window's crops apart.
+    """
+    leaves: dict[nn.Module, Tensor] = {}
+
+    def cut(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        leaves[module] = out.detach().requires_grad_()
+        return leaves[module].clone()  # a network may go on in place, which a leaf forbids
+
+    hooks = [one.register_forward_hook(here(cut)) for one in (face, voice) if one is not None]
+    try:
+        with torch.enable_grad():
+            crops = scene.given.seen(scene.given.crops)[rows]
+            seen = scene.model.embed_faces(crops.flatten(0, 1)).unflatten(0, crops.shape[:2])
+            heard = scene.model.embed_voice(scene.given.voice[rows], scene.given.voice_mask[rows])
+            total = scene.score(scene.fuse(seen, heard, rows)).sum()
+            gradients = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    pairs = {one: (leaves[one].detach(), gradients[one]) for one in leaves}
+    of_face = None if face is None else tuple(half.unflatten(0, crops.shape[:2]) for half in pairs[face])
+    return cast(Pair | None, of_face), None if voice is None else pairs[voice]
+
+
+def _maps(scene: Scene, weigh: Weigh, layer: str | None) -> Maps:
+    found = dict(zip(("face", "voice"), maps_and_gradients(scene, layer), strict=True))
+    missing = {name: f"the {name} branch has no layer {layer}" for name, pair in found.items() if pair is None}
+    face, voice = (None if pair is None else weigh(*pair) for pair in found.values())
+    return Maps("logits by gradient", signed=False, summed=False, face=face, voice=voice, missing=missing)
 
 
 def _gradcam(maps: Tensor, gradient: Tensor) -> Tensor:
@@ -49,13 +103,13 @@ def _layercam(maps: Tensor, gradient: Tensor) -> Tensor:
     return torch.relu((torch.relu(gradient) * maps).sum(-3))
 
 
-def gradcam(scene: Scene) -> Maps:
-    return _maps(scene, _gradcam)
+def gradcam(scene: Scene, layer: str | None = None) -> Maps:
+    return _maps(scene, _gradcam, layer)
 
 
-def gradcam_plus_plus(scene: Scene) -> Maps:
-    return _maps(scene, _gradcam_plus_plus)
+def gradcam_plus_plus(scene: Scene, layer: str | None = None) -> Maps:
+    return _maps(scene, _gradcam_plus_plus, layer)
 
 
-def layercam(scene: Scene) -> Maps:
-    return _maps(scene, _layercam)
+def layercam(scene: Scene, layer: str | None = None) -> Maps:
+    return _maps(scene, _layercam, layer)

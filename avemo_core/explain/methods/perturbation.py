@@ -72,6 +72,7 @@ def occlusion(scene: Scene) -> Maps:
         (crops.shape[1], 1, step, step),
         blurred(crops),
         additional_forward_args=rows,
+        perturbations_per_eval=scene.copies("face"),
     )
     bands, columns = min(BANDS, voice.shape[2]), min(COLUMNS, voice.shape[3])
     sound = Occlusion(by_voice).attribute(
@@ -80,5 +81,6 @@ def occlusion(scene: Scene) -> Maps:
         (1, max(1, bands // 2), max(1, columns // 2)),
         levelled(voice, scene.given.voice_mask),
         additional_forward_args=rows,
+        perturbations_per_eval=scene.copies("voice"),
     )
     return Maps("logits", signed=True, summed=False, face=face[:, :, 0], voice=sound[:, 0])

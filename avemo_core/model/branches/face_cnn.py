@@ -1,5 +1,7 @@
 """Face branch: one grey crop -> feature maps that keep where on the face."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,11 @@ class FaceCNN(nn.Module):
             stage += [ResidualBlock(outputs, outputs) for _ in range(repeats - 1)]
             self.stages.append(nn.Sequential(*stage))
         self.attention = SpatialAttention()
+
+    def map_layers(self) -> dict[str, nn.Module]:
+        """Layers whose maps can be looked at, by name, from the finest maps to the coarsest."""
+        stages = (cast(nn.Sequential, stage) for stage in self.stages)
+        return {"stem": self.stem} | {f"stage{n}": stage[-1] for n, stage in enumerate(stages, 1)}
 
     def forward(self, crops: Tensor) -> Tensor:
         # Contrast differs between cameras more than between expressions: each crop gets mean 0 and deviation 1.

@@ -38,6 +38,11 @@ class MelCNN(nn.Module):
             self.stages.append(nn.ModuleList(stage))
         self.attention = SpatialAttention()
 
+    def map_layers(self) -> dict[str, nn.Module]:
+        """Layers whose maps can be looked at, by name, from the finest maps to the coarsest."""
+        stages = (cast(nn.ModuleList, stage) for stage in self.stages)
+        return {"stem": self.stem} | {f"stage{n}": stage[-1] for n, stage in enumerate(stages, 1)}
+
     @staticmethod
     def scale(log_mel: Tensor, mask: Tensor) -> Tensor:
         """Loudness says more about the microphone than about the voice: the loudest band of each window becomes 2."""

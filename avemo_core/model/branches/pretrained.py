@@ -74,6 +74,10 @@ class FaceEncoder(nn.Module):
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation)[:, None, None], persistent=False)
 
+    def map_layers(self) -> dict[str, nn.Module]:
+        """Layers whose maps can be looked at, by the network's own names, from the first to the last."""
+        return dict(self.layers.named_children())
+
     def forward(self, crops: Tensor) -> Tensor:
         large = F.interpolate(crops, size=(self.size, self.size), mode="bilinear", align_corners=False)
         return self.attention(self.layers((large - self.mean) / self.deviation))
@@ -110,6 +114,10 @@ class VoiceEncoder(nn.Module):
     def mix(self, layers: Tensor) -> Tensor:
         """[n,B,T,D] -> [B,T,D], a weighted mean over the n layers."""
         return torch.einsum("n,nbtd->btd", torch.softmax(self.mixture, 0), layers)
+
+    def map_layers(self) -> dict[str, nn.Module]:
+        """None: the network is frozen and reads samples, which have no bands."""
+        return {}
 
     def forward(self, samples: Tensor, mask: Tensor) -> Tensor:
         """samples [B,1,160,L], mask [B,L] of 0 and 1: what is masked is read as silence, and its columns stay zero."""
