@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from . import table
-from .types import WINDOW_HOP_S, AvemoError, ClipResult
+from .types import WINDOW_HOP_S, AvemoError, ClipResult, Explanation
 from .verdict import hardly_known, verb
 
 if TYPE_CHECKING:
@@ -76,6 +76,18 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="DIR", help="raw maps (npz) and figures (svg, png) go here"
     )
     explain.add_argument("--sound", action="store_true", help="also what the map marks of the sound, and the rest, as wav")
+    explain.add_argument(
+        "--video", action="store_true", help="also the clip with the map over its face, as mp4 with its sound"
+    )
+    explain.add_argument(
+        "--look",
+        default="heat",
+        metavar="NAME",
+        help="of the video: heat (default), kept (all but what the map marks is blurred) or rest (only that is)",
+    )
+    explain.add_argument(
+        "--opacity", type=float, default=1.0, metavar="SHARE", help="of the heat in the video, 0 to 1 (default %(default)s)"
+    )
     explain.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
     explain.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
     explain.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
@@ -170,9 +182,9 @@ def analyze(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    """Writes each method's raw maps and figures; prints where."""
+    """Writes each method's raw maps and figures, and what else was asked for; prints where."""
     from .analyzer import Analyzer
-    from .explain import figure, listen
+    from .explain import figure, listen, overlay
     from .explain.explanation import explain_all
 
     analyzer = Analyzer(args.checkpoint, args.device)
@@ -180,18 +192,35 @@ def explain(args: argparse.Namespace) -> int:
         bar.add_task("reading and explaining", total=None)
         result = analyzer.analyze(args.clip, person=args.person)
         found = explain_all(analyzer, result, tuple(args.method), args.target, args.window)
+    if args.video:  # before anything is written
+        for one in found:
+            overlay.Overlay(result, one, args.look, args.opacity)
     print(f"{args.clip}: {sentence(result)}")
     args.out.mkdir(parents=True, exist_ok=True)
     for one in found:
+        stem = f"{args.clip.stem}.{one.method}"
         for kind in figure.KINDS:
-            path = args.out / f"{args.clip.stem}.{one.method}.{kind}"
-            path.write_bytes(figure.export(result, one, kind))
+            (args.out / f"{stem}.{kind}").write_bytes(figure.export(result, one, kind))
+        written = ".npz, .svg, .png"
         if args.sound and one.voice is not None:
             for part, samples in zip(("kept", "rest"), listen.kept_and_rest(result, one), strict=True):
-                (args.out / f"{args.clip.stem}.{one.method}.{part}.wav").write_bytes(listen.encoded(samples))
+                (args.out / f"{stem}.{part}.wav").write_bytes(listen.encoded(samples))
+        if args.video:
+            film(result, one, args.out / f"{stem}.{args.look}.mp4", args.look, args.opacity)
+            written += f", .{args.look}.mp4"
         without = "".join(f" No map of the {name}: {reason}." for name, reason in one.missing.items())
-        print(f"{figure.heading(one)}: {path.with_suffix('')}.npz, .svg, .png.{without}")
+        print(f"{figure.heading(one)}: {args.out / stem}{written}.{without}")
     return 0
+
+
+def film(result: ClipResult, found: Explanation, path: Path, look: str, opacity: float) -> None:
+    """Writes the video of one map; the bar goes by the clip's seconds."""
+    from .explain import overlay
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
+        task = bar.add_task(path.name[:40], total=result.clip.duration_s)
+        overlay.write(result, found, path, look, opacity, lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def trial(args: argparse.Namespace) -> int:
