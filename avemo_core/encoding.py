@@ -45,7 +45,7 @@ def write(path: Path, pictures: Pictures | None, sound: Sound | None, crf: int =
         with av.open(str(path), "w", options=options) as out:
             streams = _streams(out, path.suffix, pictures, sound, {"crf": str(crf), "preset": preset})
             shown, heard = _video_frames(pictures), _audio_frames(sound)
-            for frame in heapq.merge(shown, heard, key=lambda frame: frame.time):
+            for frame in heapq.merge(shown, heard, key=lambda frame: frame.time or 0.0):
                 out.mux(streams[type(frame)].encode(frame))
             for stream in streams.values():
                 out.mux(stream.encode(None))

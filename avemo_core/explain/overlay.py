@@ -63,6 +63,11 @@ def spot_at(track: FaceTrack, places: np.ndarray, time_s: float) -> tuple[int, S
     return nearest, (complex(spot[0]), complex(spot[1]))
 
 
+def cell(track: FaceTrack, places: np.ndarray) -> float:
+    """The side of what blurring makes one, in widths of the picture: the same in every frame, by the face's usual size."""
+    return BLUR * float(np.median(np.abs(places[track.present, 0])))
+
+
 def laid(values: np.ndarray, spot: Spot, size: tuple[int, int]) -> tuple[slice, slice, np.ndarray]:
     """A map [h,w] over a crop -> rows and columns of a picture of `size` (height, width), and the values there.
 
@@ -107,11 +112,11 @@ class Overlay:
         self.look, self.opacity, self.signed = look, opacity, explanation.signed
         self.whole = figure.scale(explanation.face)  # one scale for the whole clip
         self.values = explanation.face if look == "heat" else render.kept(explanation.face)
-        self.side = float(np.median(np.abs(self.places[track.present, 0])))  # of the crop, in widths of the picture
+        self.cell = cell(track, self.places)
 
     def draw(self, frame: np.ndarray, time_s: float) -> np.ndarray:
         """uint8 [H,W,3] of the moment `time_s` -> the same size with the map; without a face there is nothing to mark."""
-        soft = None if self.look == "heat" else blurred(frame, max(2.0, BLUR * self.side * frame.shape[1]))
+        soft = None if self.look == "heat" else blurred(frame, max(2.0, self.cell * frame.shape[1]))
         out = np.array(soft if self.look == "kept" else frame)
         found = spot_at(self.track, self.places, time_s)
         if found is None:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from .. import presence
-from ..explain import figure, render
+from ..explain import figure, overlay, render
 from ..explain.faithfulness import Curves, area
 from ..explain.methods import METHODS
 from ..labels import LABELS
-from ..types import FACE_STEP_S, ClipResult, Explanation
+from ..types import FACE_STEP_S, ClipResult, Explanation, Reading
 from . import wording
 
 CHUNK = 30  # frames in one picture of faces: a page asks for three seconds at a time
@@ -38,6 +38,8 @@ def material(result: ClipResult) -> dict[str, Any]:
         "times": [round(float(t), 3) for t in moments(result)],
         "present": None if track is None else [bool(there) for there in track.present],
         "chunk": CHUNK,
+        "picture": picture(result),
+        "readings": {one.condition: reading(one) for one in (result.face, result.voice, result.both)},
         "windows": windows(result),
         "voice": {"ticks": ticks, "start_s": heard.start_s} if voice and heard is not None else None,
         "ticks": wording.ticks(result.clip.duration_s),
@@ -68,6 +70,26 @@ def windows(result: ClipResult) -> list[dict[str, Any]]:
         }
         for w in range(len(starts))
     ]
+
+
+def reading(found: Reading) -> dict[str, Any]:
+    """Probabilities of the clip and of each window, or why there are none."""
+    clip, windows = np.round(found.probabilities, 4).tolist(), np.round(found.windows, 4).tolist()
+    return {"reason": None if found.available else found.reason, "clip": clip, "windows": windows}
+
+
+def picture(result: ClipResult) -> dict[str, Any] | None:
+    """Where each frame's crop lies in the clip's picture, [re, im, re, im] of overlay.spots, and how coarsely it is blurred.
+
+    None where nobody's face was read.
+    """
+    track = render.person(result)
+    if track is None:
+        return None
+    places = overlay.spots(result)
+    numbers = np.round(places.view(float), 5).tolist()
+    spots = [spot if there else None for spot, there in zip(numbers, track.present, strict=True)]
+    return {"spots": spots, "cell": overlay.cell(track, places)}
 
 
 def facts(result: ClipResult, found: Explanation) -> dict[str, Any]:
@@ -132,6 +154,15 @@ def face_maps(found: Explanation, chunk: int) -> np.ndarray | None:
     shown = found.face[chunk * CHUNK : (chunk + 1) * CHUNK]
     pictures = [render.coloured(render.stretched(one, MAP_PX, MAP_PX), whole, found.signed) for one in shown]
     return np.hstack(pictures) if pictures else None
+
+
+def face_masks(found: Explanation, chunk: int) -> np.ndarray | None:
+    """RGBA uint8 [96, 96 * n, 4] to lay over `crops`: as opaque as each place is kept; None where there are none."""
+    if found.face is None:
+        return None
+    shown = render.kept(found.face)[chunk * CHUNK : (chunk + 1) * CHUNK]
+    opaque = [np.round(render.stretched(one, MAP_PX, MAP_PX) * 255).astype(np.uint8) for one in shown]
+    return np.hstack([np.dstack([np.zeros((MAP_PX, MAP_PX, 3), np.uint8), one]) for one in opaque]) if opaque else None
 
 
 def voice_map(result: ClipResult, found: Explanation) -> np.ndarray | None:

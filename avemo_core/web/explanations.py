@@ -1,15 +1,18 @@
 """Routes of the Inspect page: what explains a reading, its pictures, its test against random maps, its sound, its files."""
 
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
-from ..explain import faithfulness, figure, listen, render
+from ..explain import faithfulness, figure, listen, overlay, render
 from ..explain.explanation import laid
 from ..explain.methods import METHODS
 from ..explain.methods.maps import Maps
@@ -51,6 +54,22 @@ class Choice:
     @property
     def slow(self) -> bool:
         return self.method in SLOW
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a video shows its map: one of overlay.LOOKS, and the opacity of its heat."""
+
+    name: str
+    opacity: float
+
+
+class Video:
+    """A file that is deleted with the last who holds this."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        weakref.finalize(self, path.unlink, missing_ok=True)
 
 
 class Explainer:
@@ -134,18 +153,41 @@ class Explainer:
         found = self.explanation(held, choice, pause)
 
         def make() -> tuple[np.ndarray, np.ndarray]:
-            try:
-                return listen.kept_and_rest(_on_disk(held), found)
-            except AvemoError as error:  # our path is nobody's business
-                raise AvemoError(str(error).replace(str(held.path), held.name)) from None
+            with _on_disk(held) as result:
+                return listen.kept_and_rest(result, found)
 
         kept, rest = self.kept(held, ("sound", choice), make)
         return listen.encoded({"whole": kept + rest, "kept": kept, "rest": rest}[part])
 
+    def video(
+        self, asked: "Asked", look: Look, pause: Pause, progress: overlay.Progress = lambda done, total: None
+    ) -> Video:
+        """The mp4 of a map over its face. A reading has one at a time: the one made before goes."""
+        held, found = asked.held, self.explanation(asked.held, asked.choice, pause)
 
-def _on_disk(held: Held) -> ClipResult:
-    """The reading with the clip's real path, which no answer may show."""
-    return replace(held.result, clip=replace(held.result.clip, path=held.path))
+        def say(done: float, total: float) -> None:
+            pause()
+            progress(done, total)
+
+        def make() -> Video:
+            with self._lock:
+                for key in [key for key in held.explained if key[0] == "video"]:
+                    del held.explained[key]
+            path = self.services.visitors.place_in(held.path.parent).with_suffix(".mp4")
+            with _on_disk(held) as result:
+                overlay.write(result, found, path, look.name, look.opacity, say)
+            return Video(path)
+
+        return self.kept(held, ("video", asked.choice, look), make)
+
+
+@contextmanager
+def _on_disk(held: Held) -> Iterator[ClipResult]:
+    """The reading with the clip's real path, which no answer may show: not in an error's sentence either."""
+    try:
+        yield replace(held.result, clip=replace(held.result.clip, path=held.path))
+    except AvemoError as error:
+        raise AvemoError(str(error).replace(str(held.path), held.name)) from None
 
 
 def _size(value: Any) -> int:
@@ -161,10 +203,23 @@ def _size(value: Any) -> int:
     return int(getattr(value, "nbytes", 0))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One explanation of one of the visitor's own readings."""
+
+    held: Held
+    choice: Choice
+
+    @property
+    def slow(self) -> bool:
+        """Whether it takes many passes of the model and is not computed yet."""
+        return self.choice.slow and ("explanation", self.choice) not in self.held.explained
+
+
 def router(services: Services) -> APIRouter:
     """Every route here is for one visitor's own readings, as those in routes.py are."""
     routes = APIRouter(prefix="/api/results")
-    visitors, explainer = services.visitors, Explainer(services)
+    visitors, turns, explainer = services.visitors, services.turns, Explainer(services)
 
     def held_of(request: Request, result_id: str) -> Held:
         held = visitors.held(request.state.visitor, result_id)
@@ -172,14 +227,25 @@ def router(services: Services) -> APIRouter:
             raise HTTPException(404, GONE)
         return held
 
-    async def found_of(
-        request: Request, result_id: str, method: str, target: str | None, window: int | None
-    ) -> tuple[Held, Explanation]:
+    def asked_of(
+        request: Request, result_id: str, method: str, target: str | None = None, window: int | None = None
+    ) -> Asked:
         held = held_of(request, result_id)
-        choice = explainer.choice(held, method, target, window)
-        slow = choice.slow and ("explanation", choice) not in held.explained
-        found = await services.turns.run(request, lambda pause: explainer.explanation(held, choice, pause), slow)
-        return held, found
+        return Asked(held, explainer.choice(held, method, target, window))
+
+    async def explanation_of(request: Request, asked: Annotated[Asked, Depends(asked_of)]) -> Explanation:
+        return await turns.run(request, lambda pause: explainer.explanation(asked.held, asked.choice, pause), asked.slow)
+
+    def look_of(
+        asked: Annotated[Asked, Depends(asked_of)],
+        found: Annotated[Explanation, Depends(explanation_of)],
+        look: str,
+        opacity: float = 1.0,
+    ) -> Look:
+        overlay.Overlay(asked.held.result, found, look, opacity)  # says what cannot be drawn before any of it is
+        return Look(look, opacity)
+
+    asks, gives, looks = Depends(asked_of), Depends(explanation_of), Depends(look_of)
 
     @routes.get("")
     def readings(request: Request) -> list[dict[str, str]]:
@@ -189,91 +255,69 @@ def router(services: Services) -> APIRouter:
         return [{"id": one.result_id, "name": one.name} for one in reversed(held)]
 
     @routes.get("/{result_id}/explain")
-    def material(request: Request, result_id: str) -> dict[str, Any]:
-        return explained.material(held_of(request, result_id).result)
+    def material(held: Annotated[Held, Depends(held_of)]) -> dict[str, Any]:
+        return explained.material(held.result)
 
     @routes.get("/{result_id}/explain/faces/{chunk}.png")
-    def faces(request: Request, result_id: str, chunk: int) -> Response:
-        return _picture(explained.crops(held_of(request, result_id).result, max(0, chunk)))
+    def faces(held: Annotated[Held, Depends(held_of)], chunk: int) -> Response:
+        return _picture(explained.crops(held.result, max(0, chunk)))
 
     @routes.get("/{result_id}/explain/{method}")
-    async def explanation(
-        request: Request, result_id: str, method: str, target: str | None = None, window: int | None = None
-    ) -> dict[str, Any]:
-        held, found = await found_of(request, result_id, method, target, window)
-        return explained.facts(held.result, found)
+    def explanation(asked: Annotated[Asked, asks], found: Annotated[Explanation, gives]) -> dict[str, Any]:
+        return explained.facts(asked.held.result, found)
 
     @routes.get("/{result_id}/explain/{method}/faces/{chunk}.png")
-    async def face_maps(
-        request: Request, result_id: str, method: str, chunk: int, target: str | None = None, window: int | None = None
-    ) -> Response:
-        _, found = await found_of(request, result_id, method, target, window)
+    def face_maps(found: Annotated[Explanation, gives], chunk: int) -> Response:
         return _picture(explained.face_maps(found, max(0, chunk)))
 
+    @routes.get("/{result_id}/explain/{method}/kept/{chunk}.png")
+    def face_masks(found: Annotated[Explanation, gives], chunk: int) -> Response:
+        return _picture(explained.face_masks(found, max(0, chunk)))
+
     @routes.get("/{result_id}/explain/{method}/voice.png")
-    async def voice_map(
-        request: Request, result_id: str, method: str, target: str | None = None, window: int | None = None
-    ) -> Response:
-        held, found = await found_of(request, result_id, method, target, window)
-        return _picture(explained.voice_map(held.result, found))
+    def voice_map(asked: Annotated[Asked, asks], found: Annotated[Explanation, gives]) -> Response:
+        return _picture(explained.voice_map(asked.held.result, found))
 
     @routes.get("/{result_id}/explain/{method}/test/{modality}")
-    async def test(
-        request: Request,
-        result_id: str,
-        method: str,
-        modality: str,
-        target: str | None = None,
-        window: int | None = None,
-    ) -> dict[str, Any]:
-        held = held_of(request, result_id)
+    async def test(request: Request, asked: Annotated[Asked, asks], modality: str) -> dict[str, Any]:
         if modality not in faithfulness.MODALITIES:
             raise HTTPException(404, f"There is no such modality; choose one of {', '.join(faithfulness.MODALITIES)}.")
-        choice = explainer.choice(held, method, target, window)
-        return await services.turns.run(request, lambda pause: explainer.test(held, choice, modality, pause), slow=True)
+        return await turns.run(request, lambda pause: explainer.test(asked.held, asked.choice, modality, pause), slow=True)
 
     @routes.get("/{result_id}/explain/{method}/attention")
-    async def attention(
-        request: Request, result_id: str, method: str, target: str | None = None, window: int | None = None
-    ) -> dict[str, Any]:
-        _, found = await found_of(request, result_id, method, target, window)
+    def attention(found: Annotated[Explanation, gives]) -> dict[str, Any]:
         if not found.attention:
-            reason = next(iter(found.missing.values()), f"{METHODS[method].title} is not between face and voice")
+            title = METHODS[found.method].title
+            reason = next(iter(found.missing.values()), f"{title} is not between face and voice")
             raise AvemoError(f"There is no attention between face and voice here: {reason}.")
         return attended.page_attention(found)
 
     @routes.get("/{result_id}/explain/{method}/sound/{part}.wav")
-    async def sound(
-        request: Request,
-        result_id: str,
-        method: str,
-        part: str,
-        target: str | None = None,
-        window: int | None = None,
-    ) -> Response:
-        held = held_of(request, result_id)
+    async def sound(request: Request, asked: Annotated[Asked, asks], part: str) -> Response:
         if part not in SOUNDS:
             raise HTTPException(404, f"There is no such sound; choose one of {', '.join(SOUNDS)}.")
-        choice = explainer.choice(held, method, target, window)
-        slow = choice.slow and ("explanation", choice) not in held.explained
-        made = await services.turns.run(request, lambda pause: explainer.sound(held, choice, part, pause), slow)
+        made = await turns.run(request, lambda pause: explainer.sound(asked.held, asked.choice, part, pause), asked.slow)
         return Response(made, media_type="audio/wav")
 
+    @routes.get("/{result_id}/explain/{method}/video/{look}.mp4")
+    async def video(request: Request, asked: Annotated[Asked, asks], look: Annotated[Look, looks]) -> FileResponse:
+        made = await turns.run(request, lambda pause: explainer.video(asked, look, pause), slow=True)
+        found = explainer.explanation(asked.held, asked.choice, lambda: None)
+        name = explained.file_name(asked.held.name, found, f"{look.name}.mp4")
+        return FileResponse(made.path, media_type="video/mp4", headers={"content-disposition": attachment(name)})
+
+    @routes.get("/{result_id}/explain/{method}/video/{look}/progress")
+    async def making(request: Request, asked: Annotated[Asked, asks], look: Annotated[Look, looks]) -> StreamingResponse:
+        """Makes the video and tells how far it is, a line of JSON at a time; who stops reading gives it up."""
+        lines = turns.told(request, lambda pause, say: explainer.video(asked, look, pause, say))
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
     @routes.get("/{result_id}/explain/{method}/download/{kind}")
-    async def download(
-        request: Request,
-        result_id: str,
-        method: str,
-        kind: str,
-        target: str | None = None,
-        window: int | None = None,
-    ) -> Response:
+    def download(asked: Annotated[Asked, asks], found: Annotated[Explanation, gives], kind: str) -> Response:
         if kind not in figure.KINDS:
             raise HTTPException(404, f"There is no such download; choose one of {', '.join(figure.KINDS)}.")
-        held, found = await found_of(request, result_id, method, target, window)
-        name = explained.file_name(held.name, found, kind)
-        headers = {"content-disposition": attachment(name)}
-        return Response(figure.export(held.result, found, kind), media_type=MEDIA[kind], headers=headers)
+        headers = {"content-disposition": attachment(explained.file_name(asked.held.name, found, kind))}
+        return Response(figure.export(asked.held.result, found, kind), media_type=MEDIA[kind], headers=headers)
 
     return routes
 
