@@ -243,7 +243,7 @@ def test_what_was_computed_is_kept_with_the_reading_and_goes_with_it(site: Serve
     assert len(made) == 2
     (held,) = site.services.visitors.find(client.cookies["avemo_visitor"]).results.values()  # type: ignore[union-attr]
     assert len(held.explained) == 2
-    monkeypatch.setattr("avemo_core.web.explanations.CACHE_BYTES", 1)
+    monkeypatch.setattr("avemo_core.web.explainer.CACHE_BYTES", 1)
     client.get(f"{base}/gradcam?target=fear")
     assert len(held.explained) == 1
     assert client.delete(f"/api/results/{result}").status_code == 204
