@@ -14,8 +14,8 @@ export function watching({ base, material, view, found, strength, onTime }) {
   const still = material.kind === 'image';
   const media = still ? el('img', { src: `${base}/clip`, alt: '', hidden: true }) : el('video', { src: `${base}/clip`, hidden: true, playsinline: true, preload: 'auto' });
   const canvas = el('canvas', { role: 'img' });
-  const which = el('select', {});
-  const said = el('p', { class: 'small dim mt3', role: 'status' });
+  const which = el('select', { 'aria-label': 'Map over the clip' });
+  const said = el('p', { class: 'small dim', role: 'status' });
   const looks = LOOKS.map(([name, text]) => el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => choose(name) }, text));
   const opacity = el('label', { class: 'row small dim nw' }, 'Opacity', strength);
   const transport = still ? null : player(media, material, (time) => { onTime(time); draw(); });
