@@ -11,7 +11,7 @@ from ..explain import figure, overlay, render
 from ..explain.faithfulness import Curves, area
 from ..explain.methods import METHODS
 from ..labels import LABELS
-from ..types import FACE_STEP_S, ClipResult, Explanation, Reading
+from ..types import FACE_STEP_S, ClipResult, Explanation
 from . import wording
 
 CHUNK = 30  # frames in one picture of faces: a page asks for three seconds at a time
@@ -39,7 +39,7 @@ def material(result: ClipResult) -> dict[str, Any]:
         "present": None if track is None else [bool(there) for there in track.present],
         "chunk": CHUNK,
         "picture": picture(result),
-        "readings": {one.condition: reading(one) for one in (result.face, result.voice, result.both)},
+        "readings": readings(result),
         "windows": windows(result),
         "voice": {"ticks": ticks, "start_s": heard.start_s} if voice and heard is not None else None,
         "ticks": wording.ticks(result.clip.duration_s),
@@ -57,8 +57,7 @@ def windows(result: ClipResult) -> list[dict[str, Any]]:
     if not len(result.window_start_s):
         return []
     starts, ends, edges = result.window_start_s, result.window_end_s, wording.window_edges(result)
-    weights, _ = presence.weights(result.clip, render.person(result), result.sound, starts, ends)
-    shares = presence.normed(weights["both"])
+    shares = presence.normed(_weights(result)["both"])
     return [
         {
             "start_s": round(float(starts[w]), 3),
@@ -72,10 +71,30 @@ def windows(result: ClipResult) -> list[dict[str, Any]]:
     ]
 
 
-def reading(found: Reading) -> dict[str, Any]:
-    """Probabilities of the clip and of each window, or why there are none."""
-    clip, windows = np.round(found.probabilities, 4).tolist(), np.round(found.windows, 4).tolist()
-    return {"reason": None if found.available else found.reason, "clip": clip, "windows": windows}
+def readings(result: ClipResult) -> dict[str, Any]:
+    """Of face, voice and both: why it was not read, else None; the clip's probabilities; each window's.
+
+    A window with too little of what is read has None.
+    """
+    weights = _weights(result)
+    return {
+        one.condition: {
+            "reason": None if one.available else one.reason,
+            "clip": _rounded(one.probabilities),
+            "windows": [_rounded(row) if weights[one.condition][w] else None for w, row in enumerate(one.windows)],
+        }
+        for one in (result.face, result.voice, result.both)
+    }
+
+
+def _rounded(row: np.ndarray) -> list[float]:
+    return [round(float(p), 4) for p in row]
+
+
+def _weights(result: ClipResult) -> dict[str, np.ndarray]:
+    """How much of each window [W] shows the face that was read, holds speech, and both together."""
+    starts, ends = result.window_start_s, result.window_end_s
+    return presence.weights(result.clip, render.person(result), result.sound, starts, ends)[0]
 
 
 def picture(result: ClipResult) -> dict[str, Any] | None:

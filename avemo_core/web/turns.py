@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from fastapi import HTTPException, Request
 
 from ..types import AvemoError, Cancelled
 
+log = logging.getLogger("avemo.web")
 T = TypeVar("T")
 LOOK_S = 0.2  # how often a computation's visitor is looked for
 CLOSED = 499  # no one reads this answer: its page asked for something else meanwhile
@@ -65,7 +68,12 @@ class Turns:
             await task
             yield f"{json.dumps(state | {'made': True})}\n"
         except AvemoError as error:
-            yield f"{json.dumps({'error': str(error)})}\n"
+            yield f"{json.dumps(state | {'error': str(error)})}\n"
+        except Exception:  # the answer has begun: no other status can be given
+            reference = secrets.token_hex(4)
+            log.exception("making a file failed (reference %s)", reference)
+            sentence = f"This failed for a reason of ours (reference {reference}); try again."
+            yield f"{json.dumps(state | {'error': sentence})}\n"
         finally:
             task.cancel()
 

@@ -62,16 +62,21 @@ export async function api(path, options = {}) {
   return body;
 }
 
-// Lines of JSON, each given to onLine as soon as the server has written it.
+// Lines of JSON, each given to onLine as soon as the server has written it; the last one says `made`, or the error.
 export async function lines(path, signal, onLine) {
   const answer = await ask(path, { signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let begun = '';
+  let last = {};
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     const whole = (begun + part.value).split('\n');
     begun = whole.pop();
-    whole.forEach((line) => onLine(JSON.parse(line)));
+    for (const line of whole) {
+      last = JSON.parse(line);
+      onLine(last);
+    }
   }
+  if (!last.made) throw new Error(last.error || 'AVEMO stopped in the middle of this; try again.');
 }
 
 // [n] numbers from base64 of little-endian float32.

@@ -25,7 +25,8 @@ export function muting({ material, view, onMute }) {
     el('div', { class: 'solo', role: 'table', 'aria-label': 'Probability of each emotion from what is not muted' }, rows.map((row) => row.root)), legend);
 
   const values = (name) => (view.window === null ? readings[name].clip : readings[name].windows[view.window]);
-  const left = () => CHANNELS.filter((name) => readings[name].reason === null && !view.muted[name]);
+  // A window may have too little of a channel that the clip has.
+  const left = () => CHANNELS.filter((name) => readings[name].reason === null && values(name) && !view.muted[name]);
 
   function show() {
     const heard = left();
@@ -42,13 +43,13 @@ export function muting({ material, view, onMute }) {
       fill.style.setProperty('--v', now ? now[i] : 0);
       value.textContent = now ? two(now[i]) : '';
       line.hidden = !muted || !now;
-      line.style.setProperty('--v', whole[i]);
+      line.style.setProperty('--v', whole ? whole[i] : 0);
     });
     sentence.textContent = said(heard, now, whole, muted);
   }
 
   function said(heard, now, whole, muted) {
-    if (!now) return muted ? 'Nothing is left to read.' : 'Neither a face nor a voice was read.';
+    if (!now) return muted && whole ? 'Nothing is left to read.' : 'Neither a face nor a voice was read here.';
     const top = (row) => row.indexOf(Math.max(...row));
     const most = (row) => `${LABELS[top(row)]} ${two(row[top(row)])}`;
     const name = heard.length > 1 ? 'Face and voice' : heard[0] === 'face' ? 'Face alone' : 'Voice alone';

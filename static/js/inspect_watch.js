@@ -15,12 +15,12 @@ export function watching({ base, material, view, found, strength, onTime }) {
   const media = still ? el('img', { src: `${base}/clip`, alt: '', hidden: true }) : el('video', { src: `${base}/clip`, hidden: true, playsinline: true, preload: 'auto' });
   const canvas = el('canvas', { role: 'img' });
   const which = el('select', { 'aria-label': 'Map over the clip' });
-  const said = el('p', { class: 'small dim', role: 'status' });
+  const lack = el('p', { class: 'small dim', role: 'status' });
   const looks = LOOKS.map(([name, text]) => el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => choose(name) }, text));
   const opacity = el('label', { class: 'row small dim nw' }, 'Opacity', strength);
   const transport = still ? null : player(media, material, (time) => { onTime(time); draw(); });
   const painter = painting(canvas, media, material, view);
-  const taken = taking({ base, said, view, still, asked: () => now });
+  const taken = taking({ view, still, asked: () => now });
   const now = { look: 'heat', shown: 0, map: null, source: null, key: null };
 
   function choose(look) {
@@ -61,7 +61,7 @@ export function watching({ base, material, view, found, strength, onTime }) {
     media.addEventListener('play', follow);
     measured(media);
   }
-  media.addEventListener('error', () => { said.textContent = 'This browser cannot play this kind of file; the video with the map can be made and downloaded all the same.'; });
+  media.addEventListener('error', () => { lack.textContent = 'This browser cannot play this kind of file; the video with the map can be made and downloaded all the same.'; });
 
   function follow() {
     draw();
@@ -83,7 +83,8 @@ export function watching({ base, material, view, found, strength, onTime }) {
     which.value = String(now.shown);
     now.map = found(now.shown);
     const why = material.missing.face || now.map?.facts?.missing.face;
-    said.textContent = why ? `No map of the face: ${why}. The clip is shown as it is.` : '';
+    if (why) lack.textContent = `No map of the face: ${why}. The clip is shown as it is.`;
+    else if (!media.error) lack.textContent = '';
     looks.forEach((button) => { button.disabled = Boolean(why); });
     sourced();
   }
@@ -96,7 +97,7 @@ export function watching({ base, material, view, found, strength, onTime }) {
       el('span', { class: 'fld' }, el('span', {}, 'Picture'), el('span', { class: 'seg', role: 'group', 'aria-label': 'How the map is shown' }, looks)), opacity),
     el('div', { class: 'row wrap looks' },
       el('label', { class: 'fld' }, el('span', {}, 'Map'), el('span', { class: 'picked' }, which)), taken.root),
-    said);
+    taken.said, lack);
 
   return {
     root,
@@ -244,41 +245,43 @@ function player(media, material, onSeek) {
 
 // ---- the video to take away
 
-function taking({ said, view, still, asked }) {
+function taking({ view, still, asked }) {
+  const said = el('p', { class: 'small dim', role: 'status' });
   const button = el('button', { type: 'button', class: 'btn', onclick: () => make() }, icon('down'), 'Make a video of it, MP4');
   const done = el('i');
   const bar = el('div', { class: 'pb', role: 'progressbar', 'aria-label': 'Progress of the video', 'aria-valuemin': '0', 'aria-valuemax': '100' }, done);
   const clock = el('span', { class: 'small dim num nw' });
-  const work = el('div', { class: 'row work', hidden: true }, bar, clock, el('button', { type: 'button', class: 'btn s', onclick: () => stop?.abort() }, 'Cancel'));
+  const work = el('div', { class: 'row work', hidden: true }, bar, clock, el('button', { type: 'button', class: 'btn s', onclick: () => stop.abort() }, 'Cancel'));
   let stop = null;
 
-  function told(state) {
-    if (state.error) throw new Error(state.error);
-    const share = state.total ? state.done / state.total : 0;
+  function told({ done: so, total }) {
+    const share = total ? so / total : 0;
     bar.setAttribute('aria-valuenow', String(Math.round(share * 100)));
     done.style.width = percent(share);
-    clock.textContent = state.total ? `${state.done.toFixed(1)} of ${state.total.toFixed(1)} s` : 'waits for its turn';
+    clock.textContent = total ? `${so.toFixed(1)} of ${total.toFixed(1)} s` : 'waits for its turn';
   }
 
   async function make() {
     const { map, look } = asked();
     const address = `${map.address}/video/${look}`;
     const query = `${map.query}&opacity=${view.opacity}`;
-    const mine = stop = new AbortController();
+    stop = new AbortController();
+    const { signal } = stop;
     [button.hidden, work.hidden, said.textContent] = [true, false, ''];
     told({ done: 0, total: 0 });
     try {
-      await lines(`${address}/progress?${query}`, mine.signal, told);
+      await lines(`${address}/progress?${query}`, signal, told);
       el('a', { href: `${address}.mp4?${query}`, download: true }).click();
       said.textContent = 'The video is made and being downloaded.';
     } catch (error) {
-      said.textContent = mine.signal.aborted ? 'The video was given up.' : error.message;
+      said.textContent = signal.aborted ? 'The video was given up.' : error.message;
     }
     [button.hidden, work.hidden] = [false, true];
   }
 
   return {
     root: still ? null : el('div', { class: 'taken' }, button, work),
+    said,
     offer() {
       const { map, look } = asked();
       button.disabled = !map?.facts?.face || look === 'off';

@@ -7,12 +7,12 @@ import av
 import numpy as np
 import pytest
 
-from avemo_core import faces
+from avemo_core import faces, synthetic
 from avemo_core.explain import overlay, render
 from avemo_core.explain.explanation import explain
 from avemo_core.types import FACE_SIZE, AvemoError, Cancelled, ClipResult, Explanation
 from tests.conftest import is_one_sentence
-from tests.media_files import all_frames
+from tests.media_files import all_frames, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,25 @@ def test_a_video_is_as_long_as_its_clip_and_keeps_its_sound(reading, tmp_path):
     marked, near = inside(result, found, 5, 0.9), inside(result, found, 5, 1e-6)
     change = np.abs(pictures[5].astype(int) - original[5])
     assert change[marked].mean() > 30 and change[~near].mean() < 4  # what coding alone changes
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "rotation"),
+    [("turned.mp4", (160, 200), 90), ("upside_down.mp4", (160, 160), 180), ("odd.webm", (161, 201), 0)],
+)
+def test_a_turned_or_odd_clip_has_its_map_on_the_face(analyzer, tmp_path, name, size, rotation):
+    face = synthetic.draw_face(synthetic.PEOPLE["mara"], "happiness", size)
+    write_clip(tmp_path / name, 0.8, 10, size, audio=False, rotation=rotation, frames=[face] * 8)
+    result = analyzer.analyze(tmp_path / name)
+    found = middle(result, explain(analyzer, result, "cam"))
+    overlay.write(result, found, tmp_path / "out.mp4")
+    pictures, seconds, samples = decoded(tmp_path / "out.mp4")
+    assert pictures.shape[1:3] == (size[1] // 2 * 2, size[0] // 2 * 2) and samples == 0
+    assert seconds == pytest.approx(0.8, abs=0.1)
+    change = np.abs(pictures[4].astype(int) - face[: pictures.shape[1], : pictures.shape[2]]).mean(2)
+    nose = result.faces[0].landmarks[4, 2].astype(int)
+    assert change[nose[1] - 8 : nose[1] + 8, nose[0] - 8 : nose[0] + 8].mean() > 30
+    assert change[:20].mean() < 8
 
 
 def test_a_sound_that_starts_late_starts_late_in_the_video(analyzer, clip_of, tmp_path):

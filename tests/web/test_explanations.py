@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from avemo_core import media
 from avemo_core.explain import faithfulness, overlay
 from avemo_core.explain.methods import METHODS
 from avemo_core.labels import LABELS
+from avemo_core.types import AvemoError
 from tests.conftest import is_one_sentence
 
 from .conftest import EXAMPLES, Served, ended, read, stored, tone
@@ -294,6 +295,33 @@ def test_a_video_that_nobody_waits_for_is_given_up(site: Served, monkeypatch: py
     assert gone.wait(20)
     assert stored(site) == before
     assert client.get(f"/api/results/{result}/explain/cam").status_code == 200  # others go on
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [(AvemoError("The clip is gone; send it again."), "The clip is gone"), (OSError("/a"), "of ours")]
+)
+def test_a_video_that_fails_says_so_in_its_last_line(
+    site: Served, read_clip: tuple[httpx.Client, str], monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(overlay, "write", fail)
+    client, base = read_clip
+    last = json.loads(client.get(f"{base}/cam/video/rest/progress").text.splitlines()[-1])
+    assert said in last["error"]
+    assert "made" not in last
+    assert "/a" not in last["error"]
+
+
+def test_a_window_without_a_face_has_no_reading_of_one(site: Served, clip_of: Callable[[str], Path]) -> None:
+    client = site.guest()
+    result = read(client, clip_of("leaves.mp4").read_bytes(), "leaves.mp4")
+    readings = client.get(f"/api/results/{result}/explain").json()["readings"]
+    assert readings["face"]["reason"] is None
+    assert readings["face"]["windows"][0] is not None
+    assert readings["face"]["windows"][-1] is None
+    assert readings["voice"]["windows"][-1] == pytest.approx(readings["both"]["windows"][-1], abs=1e-3)
 
 
 def test_a_slow_test_lets_quick_maps_pass_and_ends_with_its_page(read_clip: tuple[httpx.Client, str], site: Served) -> None:
