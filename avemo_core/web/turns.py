@@ -67,6 +67,8 @@ class Turns:
                 await asyncio.wait([task], timeout=LOOK_S)
             await task
             yield f"{json.dumps(state | {'made': True})}\n"
+        except HTTPException:
+            return  # given up: no one reads on
         except AvemoError as error:
             yield f"{json.dumps(state | {'error': str(error)})}\n"
         except Exception:  # the answer has begun: no other status can be given
