@@ -104,6 +104,18 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="DIR", help="raw maps (npz) and figures (svg, png) go here"
     )
     explain.add_argument("--sound", action="store_true", help="also what the map marks of the sound, and the rest, as wav")
+    explain.add_argument(
+        "--video", action="store_true", help="also the clip with the map over its face, as mp4 with its sound"
+    )
+    explain.add_argument(
+        "--look",
+        default="heat",
+        metavar="NAME",
+        help="of the video: heat (default), kept (all but what the map marks is blurred) or rest (only that is)",
+    )
+    explain.add_argument(
+        "--opacity", type=float, default=1.0, metavar="SHARE", help="of the heat in the video, 0 to 1 (default %(default)s)"
+    )
     explain.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
     explain.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
     explain.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
@@ -199,8 +211,9 @@ def analyze(args: argparse.Namespace) -> int:
 
 
 def explain(args: argparse.Namespace) -> int:
-    """Writes each method's raw maps and figures; prints where, and what the target is without their strongest part."""
+    """Writes each method's maps and what else was asked for; prints where, and the target without their strongest part."""
     from .analyzer import Analyzer
+    from .explain import overlay
     from .explain.effect import Part
     from .explain.explanation import explain_all
     from .explain.faithfulness import likeness
@@ -216,6 +229,9 @@ def explain(args: argparse.Namespace) -> int:
         asked = (analyzer, result, tuple(args.method), args.target, args.window, None, args.layer, args.head)
         found = explain_all(*asked, cut=args.cut, part=part)
         twins = [] if args.randomised is None else explain_all(*asked, randomised=args.randomised)
+    if args.video:  # before anything is written
+        for one in found:
+            overlay.Overlay(result, one, args.look, args.opacity)
     said = [f"{args.clip}: {sentence(result)}"]
     records = [one.to_json() for one in found]
     args.out.mkdir(parents=True, exist_ok=True)
@@ -243,8 +259,22 @@ def _written(args: argparse.Namespace, result: ClipResult, one: Explanation, nam
     if args.sound and one.voice is not None:
         for part, samples in zip(("kept", "rest"), listen.kept_and_rest(result, one), strict=True):
             (args.out / f"{name}.{part}.wav").write_bytes(listen.encoded(samples))
+    written = ".npz, .svg, .png"
+    if args.video:
+        _film(result, one, args.out / f"{name}.{args.look}.mp4", args.look, args.opacity)
+        written += f", .{args.look}.mp4"
     without = "".join(f" No map of the {modality}: {reason}." for modality, reason in one.missing.items())
-    return f"{figure.heading(one)}: {args.out / name}.npz, .svg, .png.{without}"
+    return f"{figure.heading(one)}: {args.out / name}{written}.{without}"
+
+
+def _film(result: ClipResult, found: Explanation, path: Path, look: str, opacity: float) -> None:
+    """Writes the video of one map; the bar goes by the clip's seconds."""
+    from .explain import overlay
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=ERRORS, transient=True, disable=not ERRORS.is_terminal) as bar:
+        task = bar.add_task(path.name[:40], total=result.clip.duration_s)
+        overlay.write(result, found, path, look, opacity, lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def trial(args: argparse.Namespace) -> int:

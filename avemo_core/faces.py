@@ -80,32 +80,37 @@ def _upright(points: np.ndarray) -> np.ndarray:
     return points[:, :2, 1].mean(1) < points[:, 3:, 1].mean(1)
 
 
-def align(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Frame uint8 [H,W,3] and landmarks [5,2] -> crop uint8 [64,64,3] by the best similarity transform (Umeyama 1991)."""
+def placement(landmarks: np.ndarray) -> tuple[complex, complex]:
+    """Landmarks [5,2] in a frame -> (factor, offset) of the best similarity transform (Umeyama 1991), in complex numbers.
+
+    A point x + iy of the crop, in its own pixels, lies at factor * (x + iy) + offset in the frame.
+    """
     wanted = TEMPLATE * FACE_SIZE
     source, target = landmarks - landmarks.mean(0), wanted - wanted.mean(0)
     # In complex numbers a similarity is one factor: target = factor * source.
     z, w = source[:, 0] + 1j * source[:, 1], target[:, 0] + 1j * target[:, 1]
     spread = (np.abs(z) ** 2).sum()
     factor = (z.conj() * w).sum() / spread if spread > 0 else 0
-    if abs(factor) < 1e-6:
-        factor = 1.0
-    inverse = 1 / factor
-    a, b = inverse.real, inverse.imag
-    centre, middle = landmarks.mean(0), wanted.mean(0)
+    inverse = 1 / factor if abs(factor) >= 1e-6 else 1.0
+    return complex(inverse), complex(complex(*landmarks.mean(0)) - inverse * complex(*wanted.mean(0)))
+
+
+def align(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Frame uint8 [H,W,3] and landmarks [5,2] -> crop uint8 [64,64,3], placed as `placement` says."""
+    factor, offset = placement(landmarks)
     # PIL asks where each crop pixel comes from; averaging over its footprint first keeps small crops of large faces clean.
-    shrink = max(1, int(abs(inverse)))
+    shrink = max(1, int(abs(factor)))
     image = Image.fromarray(frame)
     if shrink > 1:
-        reach = np.abs(inverse) * FACE_SIZE
+        centre, reach = landmarks.mean(0), abs(factor) * FACE_SIZE
         left, top = np.maximum(np.floor(centre - reach), 0).astype(int)
         right, bottom = np.ceil(centre + reach).astype(int)
         right, bottom = min(right, frame.shape[1]), min(bottom, frame.shape[0])
         if right > left and bottom > top:
             image = image.crop((left, top, right, bottom)).reduce(shrink)
-            centre = (centre - (left, top)) / shrink
-            a, b = a / shrink, b / shrink
-    matrix = (a, -b, centre[0] - a * middle[0] + b * middle[1], b, a, centre[1] - b * middle[0] - a * middle[1])
+            offset = (offset - complex(left, top)) / shrink
+            factor = factor / shrink
+    matrix = (factor.real, -factor.imag, offset.real, factor.imag, factor.real, offset.imag)
     crop = image.transform((FACE_SIZE, FACE_SIZE), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     return np.asarray(crop)
 

@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .decoding.channel import HEADER
-from .types import AudioStream, Clip, MediaError, VideoStream
+from .types import SAMPLE_RATE, AudioStream, Clip, MediaError, VideoStream
 
 Progress = Callable[[float, float], None]  # seconds done, seconds in all
 # -P and this line instead of -m: neither the caller's folder nor its main program comes in, only the package.
@@ -108,9 +108,13 @@ def frames(
 
 
 def sound(
-    clip: Clip, track: int = 0, progress: Progress | None = None, limits: Limits | None = None
+    clip: Clip,
+    track: int = 0,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+    rate: int = SAMPLE_RATE,
 ) -> Generator[tuple[np.ndarray, float], None, tuple[str, ...]]:
-    """float32 [n] mono at 16 kHz within -1 to 1, and the time of its first sample in seconds.
+    """float32 [n] mono at `rate` Hz within -1 to 1, and the time of its first sample in seconds.
 
     Chunks follow one another without holes (silence fills those of the file). A clip without sound yields nothing. The
     generator's return value tells what was passed over.
@@ -123,6 +127,7 @@ def sound(
         "op": "sound",
         "path": str(clip.path.resolve()),
         "track": track,
+        "rate": rate,
         "start_s": clip.audio[track].start_s,
         "end_s": clip.duration_s,
     }

@@ -79,6 +79,9 @@ RECIPES: dict[str, Callable[[Path], object]] = {
     "late.mp4": lambda p: synthetic.write_clip(
         p, "neutral", "anger", scene=synthetic.Scene(sound_starts=0.83), **(SMALL | {"seconds": 3.3})
     ),
+    "leaves.mp4": lambda p: synthetic.write_clip(
+        p, "happiness", "happiness", scene=synthetic.Scene(away=(1.0, 9.0)), **(SMALL | {"seconds": 4.0})
+    ),
     "black.mp4": lambda p: media_files.write_clip(
         p, 1.5, 10, (96, 96), audio=False, frames=[np.zeros((96, 96, 3), np.uint8)] * 15
     ),

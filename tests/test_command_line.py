@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from avemo_core import table
+from avemo_core import media, table
 from avemo_core.__main__ import files_of, main
 from avemo_core.labels import LABELS
 from avemo_core.verdict import hardly_known
+from tests import media_files
 
 ROOT = Path(__file__).parents[1]
 
@@ -239,3 +241,37 @@ def test_faithfulness_measures_a_folder_and_goes_on_where_it_stopped(clip_of, tm
     assert (tmp_path / "it.jsonl").read_text().startswith(first)
     assert main(["faithfulness", "--root", str(tmp_path / "none"), "--out", str(tmp_path / "x")]) == 2
     assert "expected a manifest.csv or FER+ .parquet files" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(("asked", "name"), [([], "heat"), (["--look", "kept"], "kept")])
+def test_explain_writes_a_video_with_the_map_over_the_face(clip_of, tmp_path, capsys, asked, name):
+    clip = clip_of("talk.mp4")
+    out = ["--out", str(tmp_path / "maps"), "--video", *asked, "--opacity", "0.9", "--device", "cpu"]
+    assert main(["explain", str(clip), "--target", "anger", *out]) == 0
+    assert f".npz, .svg, .png, .{name}.mp4." in capsys.readouterr().out
+    before, after = media.decode(clip), media.decode(tmp_path / "maps" / f"talk.cam.{name}.mp4")
+    assert after.duration_s == pytest.approx(before.duration_s, abs=0.1) and len(after.audio) == 1
+    (first, _), (second, _) = (media_files.all_frames(one) for one in (before, after))
+    change = np.abs(second.astype(int) - first).mean((0, 3))
+    face = change[50:110, 50:110]  # of the drawn person, who sits in the middle
+    corner = change[:20, :20]
+    assert face.mean() > 2 * corner.mean() if name == "heat" else corner.mean() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "said"),
+    [
+        ("voice.wav", [], "There is no map of the face to lay over a video: no picture in this clip"),
+        ("nobody.mp4", [], "There is no map of the face to lay over a video: no face in this clip"),
+        ("photo.png", [], "This clip is a still picture, of which no video is made"),
+        ("talk.mp4", ["--look", "cold"], "Unknown look 'cold' of a video; choose one of heat, kept, rest."),
+        ("talk.mp4", ["--opacity", "3"], "The opacity of a map is 3; give a number from 0"),
+        ("talk.mp4", ["--method", "channel"], "There is no map of the face to lay over a video:"),
+    ],
+)
+def test_what_has_no_video_is_one_sentence_and_nothing_is_written(clip_of, tmp_path, capsys, name, asked, said):
+    asked = ["--video", *asked, "--out", str(tmp_path / "maps"), "--device", "cpu"]
+    assert main(["explain", str(clip_of(name)), *asked]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and said in " ".join(shown.err.split()) and len(shown.err.strip().splitlines()) == 1
+    assert not (tmp_path / "maps").exists()

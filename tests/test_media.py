@@ -146,6 +146,14 @@ def test_frames_are_shrunk_to_the_longer_side(tmp_path):
     assert [make.number_of(p) for p in pictures] == [0, 2, 5, 7]
 
 
+def test_sound_comes_at_the_rate_that_is_asked_for(tmp_path):
+    clip = media.decode(make.write_clip(tmp_path / "tone.mp4", 1.0, 10))
+    wave = all_sound(clip, rate=48_000)
+    assert len(wave) / 48_000 == pytest.approx(1.0, abs=0.05)
+    turns = np.flatnonzero(np.diff(np.sign(wave[4800:-4800])) > 0)  # of a tone of 440 Hz
+    assert 48_000 / np.diff(turns).mean() == pytest.approx(440, rel=0.01)
+
+
 def test_sound_that_starts_late_is_told_and_placed(tmp_path):
     clip = media.decode(make.write_clip(tmp_path / "late.mkv", 2.0, audio_start_s=0.7))
     assert clip.audio[0].start_s == pytest.approx(0.7, abs=0.01) and clip.video.start_s == 0

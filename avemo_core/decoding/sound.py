@@ -1,4 +1,4 @@
-"""A sound track of any rate, format and number of channels -> mono at 16 kHz without holes."""
+"""A sound track of any rate, format and number of channels -> mono at one rate, without holes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 from .channel import Channel, Refusal
 from .opening import AGAIN, decoded, frame_time, guard, open_media, pick, too_long
 
-RATE = 16_000  # Hz, mono, what every voice branch reads
 SOUND_CHUNK_S = 10
 GAP_S = 0.1  # shorter jumps between packets are rounding of the container's clock
 
 
 class Mono:
-    """Any sound frames -> float32 mono at 16 kHz; the format may change on the way."""
+    """Any sound frames -> float32 mono at `rate` Hz; the format may change on the way."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
         self.resampler: Any = None
         self.shape: tuple[Any, ...] = ()
         self.bad = 0
@@ -28,7 +28,7 @@ class Mono:
             out = self.flush()
             self.resampler, self.shape = (
                 # The option makes channels an average; without it two loud ones add up to more than full scale.
-                av.AudioResampler(format="flt", layout="mono", rate=RATE, options={"rematrix_maxval": "1.0"}),
+                av.AudioResampler(format="flt", layout="mono", rate=self.rate, options={"rematrix_maxval": "1.0"}),
                 shape,
             )
         frame = self.finite(frame)
@@ -60,7 +60,8 @@ def waves(container: Any, stream: Any, request: dict[str, Any], channel: Channel
     """float32 [n] pieces without holes: a gap in the packets' times is filled with silence, an overlap is cut."""
     import numpy as np
 
-    mono, origin, fed = Mono(), None, 0.0  # fed: seconds of sound since the first sample
+    rate = request["rate"]
+    mono, origin, fed = Mono(rate), None, 0.0  # fed: seconds of sound since the first sample
     limit = request["limits"]["max_duration_s"]
     for frame in decoded(container, stream, notes["damage"], channel):
         if not frame.sample_rate or not frame.samples:
@@ -74,8 +75,8 @@ def waves(container: Any, stream: Any, request: dict[str, Any], channel: Channel
             raise Refusal(too_long(max(jump, 0.0) + fed + length, request["limits"]))
         if jump > GAP_S:
             yield from mono.flush()
-            mono = Mono()
-            yield np.zeros(round(jump * RATE), np.float32)
+            mono = Mono(rate)
+            yield np.zeros(round(jump * rate), np.float32)
             notes["gaps"] += 1
             fed += jump
         elif jump < -max(GAP_S, length):
@@ -109,8 +110,8 @@ def send_sound(request: dict[str, Any], channel: Channel) -> list[str]:
     import numpy as np
 
     notes: dict[str, Any] = {"damage": [0], "gaps": 0, "bad": 0}
-    sent, waiting = 0, 0
-    most = max(1, round((request["end_s"] - request["start_s"]) * RATE))
+    rate, sent, waiting = request["rate"], 0, 0
+    most = max(1, round((request["end_s"] - request["start_s"]) * rate))
     pending: list[Any] = []
     with open(request["path"], "rb") as file:
         head = file.read(4096)
@@ -121,8 +122,8 @@ def send_sound(request: dict[str, Any], channel: Channel) -> list[str]:
         wave = wave[: max(0, most - sent)]  # encoders fill up their last block
         if not len(wave):
             return
-        done_s = request["start_s"] + (sent + len(wave)) / RATE
-        channel.send({"kind": "chunk", "start_s": request["start_s"] + sent / RATE, "done_s": done_s}, wave)
+        done_s = request["start_s"] + (sent + len(wave)) / rate
+        channel.send({"kind": "chunk", "start_s": request["start_s"] + sent / rate, "done_s": done_s}, wave)
         sent, pending, waiting = sent + len(wave), [], 0
 
     number = readable_sound(request, head, channel)
@@ -132,7 +133,7 @@ def send_sound(request: dict[str, Any], channel: Channel) -> list[str]:
         for wave in waves(container, stream, request, channel, notes):
             pending.append(wave)
             waiting += len(wave)
-            if waiting >= SOUND_CHUNK_S * RATE:
+            if waiting >= SOUND_CHUNK_S * rate:
                 flush()
         if waiting:
             flush()

@@ -9,18 +9,14 @@ import torch
 from .. import media
 from ..sound import FFT, HOP, WINDOW, mel_edges_hz
 from ..types import SAMPLE_RATE, AvemoError, ClipResult, Explanation
-
-FULL = 0.9  # quantile of what speaks for the target from which on a cell is kept whole
+from . import render
 
 
 def mask(explanation: Explanation) -> np.ndarray:
     """[F,T] in 0..1: how much of each cell is kept. What speaks against the target is not; a zero map keeps nothing."""
     if explanation.voice is None:
         raise AvemoError(f"There is no map of the voice to listen to: {explanation.missing.get('voice', 'no map')}.")
-    values = np.maximum(explanation.voice, 0.0)
-    if not values.any():
-        return np.zeros_like(values)
-    return np.clip(values / np.quantile(values[values > 0], FULL), 0, 1)
+    return render.kept(explanation.voice)
 
 
 def apart(samples: np.ndarray, share: np.ndarray, edges_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,6 +29,7 @@ WIDEST_PX = 1600  # columns of a picture over time, however long the clip
 DYNAMIC_RANGE = 18.4  # natural log of power: 80 dB under the loudest band is drawn as silence
 DARKEST, BRIGHTEST = np.array([0x14, 0x18, 0x21]), np.array([0xE9, 0xEA, 0xE8])  # grey, so that colour means evidence
 TOP_SHARE = 0.2  # the contour goes round the strongest fifth of the cells
+FULL = 0.9  # quantile of what speaks for the target from which on a cell is kept whole
 FAINTEST = 0.1  # of the scale: weaker than this is not worth a contour
 
 
@@ -74,6 +75,14 @@ def coloured(values: np.ndarray, whole: float, signed: bool) -> np.ndarray:
     share = np.clip(values / whole, least, 1) if whole > 0 else np.zeros(values.shape)
     colours = diverging(share) if signed else ramp(share)
     return np.dstack((colours, (np.abs(share) * OPACITY * 255).round().astype(np.uint8)))
+
+
+def kept(values: np.ndarray) -> np.ndarray:
+    """A map [...] -> 0..1, how much of each cell it keeps: none of what speaks against the target, none of a zero map."""
+    marked = np.maximum(values, 0.0)
+    if not marked.any():
+        return np.zeros_like(marked)
+    return np.clip(marked / np.quantile(marked[marked > 0], FULL), 0, 1)
 
 
 def scale(evidence: Evidence) -> float:

@@ -2,12 +2,14 @@
 
 import wave as wave_file
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 
+from .. import encoding
+from ..encoding import Pictures, Sound
 from .face import draw_face
 from .people import PEOPLE, Expression, Person, expression
 from .voice import RATE, speak
@@ -133,50 +135,6 @@ def voice_of(emotion: str | None, person: Person, seconds: float, seed: int, sce
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
-CODECS = {".webm": ("libvpx", "libopus"), ".wav": ("", "pcm_s16le")}  # H.264 and AAC elsewhere
-
-
-def _encode(path: Path, pictures, fps: int, size: tuple[int, int], sound: Array, starts: float, crf: int) -> None:
-    """Pictures (iterator or None) and 16 kHz sound (may be empty) -> one file, picture and sound interleaved."""
-    options = {"movflags": "+faststart"} if path.suffix in (".mp4", ".m4a", ".mov") else {}
-    picture_codec, sound_codec = CODECS.get(path.suffix, ("libx264", "aac"))
-    with av.open(str(path), "w", options=options) as out:
-        video: Any = None  # PyAV's add_stream is typed as any kind of stream
-        audio: Any = None
-        if pictures is not None:
-            speed = {"preset": "medium"} if picture_codec == "libx264" else {"deadline": "realtime", "b": "500k"}
-            video = out.add_stream(picture_codec, rate=fps, options={"crf": str(crf), "threads": "1", **speed})
-            video.width, video.height, video.pix_fmt = *size, "yuv420p"
-        if len(sound):
-            audio = out.add_stream(sound_codec, rate=RATE, layout="mono")
-            if sound_codec != "pcm_s16le":
-                audio.bit_rate = 48000
-        done = 0
-        if video is not None:
-            for k, picture in enumerate(pictures):
-                frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-                frame.pts = k
-                out.mux(video.encode(frame))
-                until = max(0, round(((k + 1) / fps - starts) * RATE) // 1024 * 1024)
-                done = _encode_sound(out, audio, sound, done, until, starts)
-            out.mux(video.encode(None))
-        if audio is not None:
-            _encode_sound(out, audio, sound, done, len(sound), starts)
-            out.mux(audio.encode(None))
-
-
-def _encode_sound(out, audio, sound: Array, done: int, until: int, starts: float) -> int:
-    """Hands samples done..until to the encoder in pieces of 1024; returns how far it got."""
-    until = min(until, len(sound))
-    while audio is not None and done < until:
-        piece = sound[done : min(done + 1024, until)]
-        frame = av.AudioFrame.from_ndarray((piece * 32767).astype(np.int16)[None], "s16", "mono")
-        frame.rate, frame.pts = RATE, round(starts * RATE) + done
-        out.mux(audio.encode(frame))
-        done += len(piece)
-    return done
-
-
 def write_clip(
     path: str | Path,
     emotion_face: str | None = "neutral",
@@ -219,7 +177,9 @@ def write_clip(
         ]
         pictures = (np.hstack(row) for row in zip(*rows, strict=True))
         size = (each[0] * len(people), size[1])
-    _encode(path, pictures, fps, size, sound, scene.sound_starts, crf)
+    shown = None if pictures is None else Pictures(pictures, Fraction(fps), size)
+    heard = Sound([sound], RATE, scene.sound_starts) if len(sound) else None
+    encoding.write(path, shown, heard, crf)
     return path
 
 

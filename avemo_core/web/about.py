@@ -208,7 +208,7 @@ def _privacy(settings: Settings) -> str:
             "loop",
             f"Clip and reading are deleted {minutes(settings.keep_s)} after you last used them, at once when you say "
             "Delete now, and when the server stops. Further clips of a person go as soon as yours is read against "
-            "them; the numbers learned from them go with the reading.",
+            "them; the numbers learned from them, and a video made on Inspect, go with the reading.",
         )
     }
 {

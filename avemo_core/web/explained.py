@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import presence
-from ..explain import figure, render
+from ..explain import figure, overlay, render
 from ..explain.faithfulness import Curves, area
 from ..explain.methods import METHODS
 from ..labels import LABELS
@@ -38,6 +38,8 @@ def material(result: ClipResult) -> dict[str, Any]:
         "times": [round(float(t), 3) for t in moments(result)],
         "present": None if track is None else [bool(there) for there in track.present],
         "chunk": CHUNK,
+        "picture": picture(result),
+        "readings": readings(result),
         "windows": windows(result),
         "voice": {"ticks": ticks, "start_s": heard.start_s} if voice and heard is not None else None,
         "ticks": wording.ticks(result.clip.duration_s),
@@ -55,8 +57,7 @@ def windows(result: ClipResult) -> list[dict[str, Any]]:
     if not len(result.window_start_s):
         return []
     starts, ends, edges = result.window_start_s, result.window_end_s, wording.window_edges(result)
-    weights, _ = presence.weights(result.clip, render.person(result), result.sound, starts, ends)
-    shares = presence.normed(weights["both"])
+    shares = presence.normed(_weights(result)["both"])
     return [
         {
             "start_s": round(float(starts[w]), 3),
@@ -68,6 +69,46 @@ def windows(result: ClipResult) -> list[dict[str, Any]]:
         }
         for w in range(len(starts))
     ]
+
+
+def readings(result: ClipResult) -> dict[str, Any]:
+    """Of face, voice and both: why it was not read, else None; the clip's probabilities; each window's.
+
+    A window with too little of what is read has None.
+    """
+    weights = _weights(result)
+    return {
+        one.condition: {
+            "reason": None if one.available else one.reason,
+            "clip": _rounded(one.probabilities),
+            "windows": [_rounded(row) if weights[one.condition][w] else None for w, row in enumerate(one.windows)],
+        }
+        for one in (result.face, result.voice, result.both)
+    }
+
+
+def _rounded(row: np.ndarray) -> list[float]:
+    return [round(float(p), 4) for p in row]
+
+
+def _weights(result: ClipResult) -> dict[str, np.ndarray]:
+    """How much of each window [W] shows the face that was read, holds speech, and both together."""
+    starts, ends = result.window_start_s, result.window_end_s
+    return presence.weights(result.clip, render.person(result), result.sound, starts, ends)[0]
+
+
+def picture(result: ClipResult) -> dict[str, Any] | None:
+    """Where each frame's crop lies in the clip's picture, [re, im, re, im] of overlay.spots, and how coarsely it is blurred.
+
+    None where nobody's face was read.
+    """
+    track = render.person(result)
+    if track is None:
+        return None
+    places = overlay.spots(result)
+    numbers = np.round(places.view(float), 5).tolist()
+    spots = [spot if there else None for spot, there in zip(numbers, track.present, strict=True)]
+    return {"spots": spots, "cell": overlay.cell(track, places)}
 
 
 def facts(result: ClipResult, found: Explanation) -> dict[str, Any]:
@@ -132,6 +173,15 @@ def face_maps(found: Explanation, chunk: int) -> np.ndarray | None:
     shown = found.face[chunk * CHUNK : (chunk + 1) * CHUNK]
     pictures = [render.coloured(render.stretched(one, MAP_PX, MAP_PX), whole, found.signed) for one in shown]
     return np.hstack(pictures) if pictures else None
+
+
+def face_masks(found: Explanation, chunk: int) -> np.ndarray | None:
+    """RGBA uint8 [96, 96 * n, 4] to lay over `crops`: as opaque as each place is kept; None where there are none."""
+    if found.face is None:
+        return None
+    shown = render.kept(found.face)[chunk * CHUNK : (chunk + 1) * CHUNK]
+    opaque = [np.round(render.stretched(one, MAP_PX, MAP_PX) * 255).astype(np.uint8) for one in shown]
+    return np.hstack([np.dstack([np.zeros((MAP_PX, MAP_PX, 3), np.uint8), one]) for one in opaque]) if opaque else None
 
 
 def voice_map(result: ClipResult, found: Explanation) -> np.ndarray | None:

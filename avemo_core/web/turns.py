@@ -1,15 +1,19 @@
 """Whose turn it is to compute: one explanation at a time, quick ones before slow ones, none for who has gone."""
 
 import asyncio
+import json
+import logging
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from fastapi import HTTPException, Request
 
-from ..types import Cancelled
+from ..types import AvemoError, Cancelled
 
+log = logging.getLogger("avemo.web")
 T = TypeVar("T")
 LOOK_S = 0.2  # how often a computation's visitor is looked for
 CLOSED = 499  # no one reads this answer: its page asked for something else meanwhile
@@ -45,6 +49,35 @@ class Turns:
         finally:
             stop.set()
             future.cancel()
+
+    async def told(
+        self, request: Request, work: Callable[[Callable[[], None], Callable[[float, float], None]], object]
+    ) -> AsyncIterator[str]:
+        """Lines of JSON while `work(pause, progress)` goes on: done and total, at last `made` or the error's sentence."""
+        state: dict[str, object] = {"done": 0.0, "total": 0.0}
+
+        def progress(done: float, total: float) -> None:
+            state.update(done=round(done, 2), total=round(total, 2))
+
+        task = asyncio.create_task(self.run(request, lambda pause: work(pause, progress), slow=True))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though no one may wait
+        try:
+            while not task.done():
+                yield f"{json.dumps(state)}\n"
+                await asyncio.wait([task], timeout=LOOK_S)
+            await task
+            yield f"{json.dumps(state | {'made': True})}\n"
+        except HTTPException:
+            return  # given up: no one reads on
+        except AvemoError as error:
+            yield f"{json.dumps(state | {'error': str(error)})}\n"
+        except Exception:  # the answer has begun: no other status can be given
+            reference = secrets.token_hex(4)
+            log.exception("making a file failed (reference %s)", reference)
+            sentence = f"This failed for a reason of ours (reference {reference}); try again."
+            yield f"{json.dumps(state | {'error': sentence})}\n"
+        finally:
+            task.cancel()
 
     def _hurry(self, change: int) -> None:
         with self._count:

@@ -119,10 +119,14 @@ class Visitors:
 
     def place(self, visitor: Visitor) -> Path:
         """Where the next clip of this visitor goes: a random name in a private folder. The file does not exist yet."""
+        visitor.folder.mkdir(mode=0o700, exist_ok=True)
+        return self.place_in(visitor.folder)
+
+    def place_in(self, folder: Path) -> Path:
+        """A random name in a visitor's folder. TooMany where the disk set aside is full."""
         if self._stored_bytes() > self.settings.max_stored_bytes:
             raise TooMany("The disk set aside for clips is full just now; try again in some minutes.")
-        visitor.folder.mkdir(mode=0o700, exist_ok=True)
-        return visitor.folder / secrets.token_urlsafe(16)
+        return folder / secrets.token_urlsafe(16)
 
     def _stored_bytes(self) -> int:
         total = 0

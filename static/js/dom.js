@@ -40,7 +40,7 @@ export function megabytes(bytes) {
 }
 
 // The server's own sentence where it gave one; a plain one where it cannot be reached.
-export async function api(path, options = {}) {
+async function ask(path, options) {
   let answer;
   try {
     answer = await fetch(path, { credentials: 'same-origin', ...options });
@@ -48,11 +48,35 @@ export async function api(path, options = {}) {
     if (options.signal?.aborted) throw error; // given up, not failed
     throw new Error('AVEMO cannot be reached; check that it still runs, then try again.');
   }
+  if (answer.ok) return answer;
+  const body = await answer.json().catch(() => ({}));
+  if (options.signal?.aborted) throw new DOMException('Given up', 'AbortError');
+  throw new Error(body.error || `AVEMO answered with an error (${answer.status}); try again.`);
+}
+
+export async function api(path, options = {}) {
+  const answer = await ask(path, options);
   if (answer.status === 204) return null;
   const body = await answer.json().catch(() => ({}));
   if (options.signal?.aborted) throw new DOMException('Given up', 'AbortError');
-  if (!answer.ok) throw new Error(body.error || `AVEMO answered with an error (${answer.status}); try again.`);
   return body;
+}
+
+// Lines of JSON, each given to onLine as soon as the server has written it; the last one says `made`, or the error.
+export async function lines(path, signal, onLine) {
+  const answer = await ask(path, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let begun = '';
+  let last = {};
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const whole = (begun + part.value).split('\n');
+    begun = whole.pop();
+    for (const line of whole) {
+      last = JSON.parse(line);
+      onLine(last);
+    }
+  }
+  if (!last.made) throw new Error(last.error || 'AVEMO stopped in the middle of this; try again.');
 }
 
 // [n] numbers from base64 of little-endian float32.

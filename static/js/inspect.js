@@ -4,9 +4,11 @@ import { LABELS, api, el, icon, two } from './dom.js';
 import { attention } from './inspect_attention.js';
 import { column } from './inspect_column.js';
 import { controls } from './inspect_controls.js';
+import { muting } from './inspect_mute.js';
 import { frames } from './inspect_pictures.js';
 import { listening } from './inspect_sound.js';
 import { stepper } from './inspect_steps.js';
+import { watching } from './inspect_watch.js';
 import { Cancelled, worker } from './try_it_job.js';
 import { examples, mark } from './try_it_sources.js';
 
@@ -100,9 +102,10 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     chooser.dress();
     parts.forEach((one, i) => one.show(view.methods[i], query()));
     steps.windowed();
-    steps.method();
+    maps();
     sound.choose(query());
     crossed.show(query());
+    mute.show();
     keep();
     say(heading.textContent);
   }
@@ -113,8 +116,22 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     where.textContent = material.present ? count : count.replace('Frame', 'Step');
     parts.forEach((one) => one.place());
     steps.place();
+    watch.place();
     crossed.place();
     keep();
+  }
+
+  // What is known of the columns' maps has changed.
+  function maps() {
+    steps.method();
+    watch.method();
+  }
+
+  function fade(strength) {
+    view.opacity = strength;
+    sliders.forEach((slider) => { slider.value = String(strength * 100); });
+    whole.style.setProperty('--map', strength);
+    watch.draw();
   }
 
   function go(frame) {
@@ -147,7 +164,7 @@ function inspection({ id, material, clips, asked, say, onClip }) {
       parts.push(column({ base, material, view, faces, tests, number: i,
         onMethod: (name) => { view.methods[i] = name; one(i); },
         onRemove: view.methods.length > 1 ? () => { view.methods.splice(i, 1); draw(); changed(); placed(); } : null,
-        onFound: () => { steps.method(); },
+        onFound: maps,
         onAt: at }));
     });
     columns.style.setProperty('--count', parts.length);
@@ -158,7 +175,7 @@ function inspection({ id, material, clips, asked, say, onClip }) {
   function one(i) {
     parts[i].show(view.methods[i], query());
     parts[i].place();
-    steps.method();
+    maps();
     sound.choose(query());
     keep();
   }
@@ -172,19 +189,23 @@ function inspection({ id, material, clips, asked, say, onClip }) {
   } }, 'Add a method');
   const chooser = controls({ material, clips, id, view, onClip, onChange: changed, onWindow: choose });
   const steps = stepper({ base, material, view, faces, found: (i) => parts[i]?.found(), onAt: at, onGo: go, onWindow: choose });
+  const sliders = ['How strongly the maps are drawn', 'Opacity of the heat over the clip'].map((name) =>
+    el('input', { type: 'range', min: '0', max: '100', value: '100', 'aria-label': name, oninput: (event) => fade(event.target.value / 100) }));
+  const watch = watching({ base, material, view, found: (i) => parts[i]?.found(), strength: sliders[1], onTime: at });
+  const mute = muting({ material, view, onMute: () => watch.muted() });
   const crossed = attention({ base, material, view, onGo: go });
   const sound = listening({ base, material, view, onTime: at });
 
-  const opacity = el('input', { type: 'range', min: '0', max: '100', value: '100', 'aria-label': 'How strongly the maps are drawn' });
-  opacity.addEventListener('input', () => whole.style.setProperty('--map', opacity.value / 100));
   const whole = el('div', { class: 'whole' },
     chooser.root,
     el('section', { class: 'panel big mt5', 'aria-label': 'Maps' },
-      el('div', { class: 'ph' }, el('div', {}, heading, where), el('label', { class: 'sp row small dim nw' }, 'Maps', opacity)),
+      el('div', { class: 'ph' }, el('div', {}, heading, where), el('label', { class: 'sp row small dim nw' }, 'Maps', sliders[0])),
       columns,
       el('div', { class: 'row wrap mt4' }, more),
       el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'A map shows what changed the model\u2019s output, not why a person moved their face or voice. Compare columns: only what several maps that beat random agree on is worth reporting.'))),
-    steps.root, crossed.root, sound.root);
+    steps.root,
+    seen(material, watch, mute),
+    crossed.root, sound.root);
 
   function keys(event) {
     if (!whole.isConnected) return;
@@ -195,6 +216,10 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     if (event.code === 'ArrowLeft') go(view.frame - ten);
     else if (event.code === 'ArrowRight') go(view.frame + ten);
     else if (event.code === 'KeyM') steps.next();
+    else if (event.code === 'KeyH') watch.next();
+    else if (event.code === 'KeyF') mute.toggle('face');
+    else if (event.code === 'KeyV') mute.toggle('voice');
+    else if (event.code === 'Space' && !/^(BUTTON|A)$/.test(on.tagName)) watch.toggle();
     else return;
     event.preventDefault();
   }
@@ -210,7 +235,7 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     end() {
       document.removeEventListener('keydown', keys);
       tests.clear();
-      [...parts, sound, crossed].forEach((each) => each.end());
+      [...parts, sound, crossed, watch].forEach((each) => each.end());
     },
   };
 }
@@ -229,7 +254,21 @@ function read(asked, material) {
     methods: methods.length ? methods : [...FIRST],
     window: window !== null && window < material.windows.length ? window : null,
     frame,
+    opacity: 1,
+    muted: { face: false, voice: false },
   };
+}
+
+function seen(material, watch, mute) {
+  const key = (name, does) => [el('kbd', {}, name), ` ${does}`];
+  const keys = [
+    material.kind === 'video' && key('Space', 'plays, '),
+    material.picture && key('H', 'next picture, '),
+    key('F', 'mutes the face, '), key('V', 'the voice'),
+  ].filter(Boolean);
+  return el('section', { class: 'panel big mt5', 'aria-labelledby': 'watch-title' },
+    el('div', { class: 'ph' }, el('h2', { id: 'watch-title' }, 'See what was used'), el('p', {}, keys)),
+    el('div', { class: `watch${material.kind === 'audio' ? ' sole' : ''}` }, watch.root, mute.root));
 }
 
 // One task after the other; clear() drops those that wait and tells the one that runs.

@@ -27,7 +27,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
       el('label', { class: 'vh', for: `method-${number}` }, `Method ${number + 1}`), choice,
       onRemove && el('button', { type: 'button', class: 'btn q r s', 'aria-label': `Remove method ${number + 1}`, onclick: onRemove }, icon('no'))),
     source, state, places.face, places.voice, channels, files);
-  const now = { stop: null, facts: null, lost: false, address: '', query: '', draw: null, ticking: 0 };
+  const now = { stop: null, facts: null, lost: {}, address: '', query: '', draw: null, ticking: 0 };
 
   const end = () => {
     now.stop?.abort();
@@ -38,7 +38,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     end();
     const stop = new AbortController();
     const method = material.methods.find((one) => one.name === name);
-    Object.assign(now, { stop, facts: null, lost: false, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
+    Object.assign(now, { stop, facts: null, lost: {}, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
     choice.value = name;
     root.setAttribute('aria-label', method.title);
     source.textContent = method.targeted ? method.source : `${method.source}; the same for every target`;
@@ -123,8 +123,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
         : `Do not read this map: it does no better than ${said.draws} random ones${part}.`)),
     );
     (which === 'face' ? face : heard.root).classList.toggle('lost', !said.better);
-    if (which !== 'voice') return;
-    now.lost = !said.better;
+    now.lost[which] = !said.better;
     onFound();
   }
 

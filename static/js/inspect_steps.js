@@ -41,7 +41,7 @@ export function stepper({ base, material, view, faces, found, onAt, onGo, onWind
 
   function draw() {
     const one = found(shown);
-    heard?.fade(Boolean(one?.lost));
+    heard?.fade(Boolean(one?.lost.voice));
     heard?.show(one?.facts ?? null, one?.facts.voice ? `${one.address}/voice.png?${one.query}` : null);
   }
 

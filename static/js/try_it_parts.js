@@ -26,7 +26,7 @@ export function player(holder, address, name, isImage, onReplace) {
 }
 
 // A browser's own recording does not say how long it is until it was played to its end once.
-function measured(media) {
+export function measured(media) {
   media.addEventListener('loadedmetadata', () => {
     if (Number.isFinite(media.duration)) return;
     media.addEventListener('durationchange', () => { media.currentTime = 0; }, { once: true });

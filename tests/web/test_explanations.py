@@ -2,21 +2,30 @@
 
 import base64
 import io
+import json
+import threading
+import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
-from avemo_core.explain import faithfulness
+from avemo_core import media
+from avemo_core.explain import faithfulness, overlay
 from avemo_core.explain.methods import METHODS
 from avemo_core.labels import LABELS
+from avemo_core.types import AvemoError
 from tests.conftest import is_one_sentence
 
-from .conftest import Served, ended, read, tone
+from .conftest import EXAMPLES, Served, ended, read, stored, tone
+
+CLIP = EXAMPLES / "both_agree.mp4"
 
 
 def example(client: httpx.Client, name: str) -> str:
@@ -56,6 +65,16 @@ def test_the_material_names_every_method_window_and_frame(read_clip: tuple[httpx
     assert ends == sorted(ends)
     assert ends[-1] == pytest.approx(material["duration_s"])
     assert material["label"] in LABELS
+    for one in material["readings"].values():
+        assert one["reason"] is None
+        assert sum(one["clip"]) == pytest.approx(1, abs=1e-3)
+        assert len(one["windows"]) == len(material["windows"])
+    spots = material["picture"]["spots"]
+    assert [spot is not None for spot in spots] == material["present"]
+    across, _, left, top = spots[20]
+    assert 0.2 < across < 1  # the face fills a good part of the picture, upright and in the middle
+    assert 0 < left < 0.5
+    assert 0 < top < 0.5
 
 
 def test_an_explanation_has_its_scales_values_and_pictures(read_clip: tuple[httpx.Client, str]) -> None:
@@ -77,6 +96,10 @@ def test_an_explanation_has_its_scales_values_and_pictures(read_clip: tuple[http
     assert faces.width / faces.height == maps.width / maps.height == 30
     assert maps.mode == "RGBA"
     assert client.get(f"{base}/cam/faces/99.png").status_code == 404
+    masks = Image.open(io.BytesIO(client.get(f"{base}/cam/kept/0.png", params=query).content))
+    assert (masks.size, masks.mode) == (maps.size, "RGBA")
+    assert np.asarray(masks)[..., 3].max() == 255
+    assert client.get(f"{base}/cam/kept/99.png").status_code == 404
     plain = client.get(f"{base}/cam").json()
     assert plain["window"] is None
     assert plain["voice"]["values"] != found["voice"]["values"]
@@ -113,6 +136,7 @@ def test_another_visitor_finds_nothing(site: Served, read_clip: tuple[httpx.Clie
     _, base = read_clip
     other = site.guest()
     paths = ("", "/faces/0.png", "/cam", "/cam/voice.png", "/cam/faces/0.png", "/cam/test/face", "/cross_modal/attention")
+    paths += ("/cam/kept/0.png", "/cam/video/heat.mp4", "/cam/video/heat/progress")
     for path in (*paths, "/cam/sound/kept.wav", "/cam/download/npz"):
         answer = other.get(base + path)
         assert answer.status_code == 404, path
@@ -191,6 +215,11 @@ def test_a_clip_without_a_face_says_so(site: Served) -> None:
     assert found["voice"]
     assert client.get(f"{base}/faces/0.png").status_code == 404
     assert client.get(f"{base}/cam/faces/0.png").status_code == 404
+    assert client.get(f"{base}/cam/kept/0.png").status_code == 404
+    assert material["picture"] is None
+    assert material["readings"]["face"]["reason"] == "no picture in this clip"
+    assert "no picture in this clip" in refused(client, f"{base}/cam/video/heat.mp4")
+    assert "no picture in this clip" in refused(client, f"{base}/cam/video/heat/progress")
     refused(client, f"{base}/cam/test/face")
     refused(client, f"{base}/cross_modal/attention")
     assert client.get(f"{base}/cam/download/svg").status_code == 200
@@ -215,11 +244,84 @@ def test_what_was_computed_is_kept_with_the_reading_and_goes_with_it(site: Serve
     assert len(made) == 2
     (held,) = site.services.visitors.find(client.cookies["avemo_visitor"]).results.values()  # type: ignore[union-attr]
     assert len(held.explained) == 2
-    monkeypatch.setattr("avemo_core.web.explanations.CACHE_BYTES", 1)
+    monkeypatch.setattr("avemo_core.web.explainer.CACHE_BYTES", 1)
     client.get(f"{base}/gradcam?target=fear")
     assert len(held.explained) == 1
     assert client.delete(f"/api/results/{result}").status_code == 204
     assert client.get(f"{base}/gradcam").status_code == 404
+
+
+def test_a_video_is_made_while_the_page_watches_and_lies_there_once(site: Served, tmp_path: Path) -> None:
+    client = site.guest()
+    result = example(client, "both_agree")
+    base, before = f"/api/results/{result}/explain/cam/video", len(stored(site))
+    lines = [json.loads(line) for line in client.get(f"{base}/heat/progress?target=anger").text.splitlines()]
+    assert lines[-1]["made"]
+    assert lines[-1]["done"] == lines[-1]["total"] == pytest.approx(media.decode(CLIP).duration_s, abs=0.05)
+    answer = client.get(f"{base}/heat.mp4?target=anger")
+    assert answer.headers["content-type"] == "video/mp4"
+    assert 'filename="both_agree-cam-anger.heat.mp4"' in answer.headers["content-disposition"]
+    (tmp_path / "heat.mp4").write_bytes(answer.content)
+    made = media.decode(tmp_path / "heat.mp4")
+    assert made.duration_s == pytest.approx(media.decode(CLIP).duration_s, abs=0.05)
+    assert len(made.audio) == 1
+    assert len(stored(site)) == before + 1
+    assert client.get(f"{base}/kept.mp4").content != answer.content
+    assert len(stored(site)) == before + 1  # the one made before has gone
+    assert "cold" in refused(client, f"{base}/cold.mp4")
+    assert "from 0" in refused(client, f"{base}/heat/progress?opacity=2")
+    assert client.delete(f"/api/results/{result}").status_code == 204
+    assert len(stored(site)) == before - 1
+
+
+def test_a_video_that_nobody_waits_for_is_given_up(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = site.guest()
+    result = example(client, "both_agree")
+    before, gone = stored(site), threading.Event()
+
+    def endless(*given: Any) -> None:
+        try:
+            while True:
+                given[-1](1.0, 4.0)
+                time.sleep(0.02)
+        finally:
+            gone.set()
+
+    monkeypatch.setattr(overlay, "write", endless)
+    with client.stream("GET", f"/api/results/{result}/explain/cam/video/heat/progress") as answer:
+        for line in answer.iter_lines():
+            if json.loads(line)["done"] == 1.0:
+                break
+    assert gone.wait(20)
+    assert stored(site) == before
+    assert client.get(f"/api/results/{result}/explain/cam").status_code == 200  # others go on
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"), [(AvemoError("The clip is gone; send it again."), "The clip is gone"), (OSError("/a"), "of ours")]
+)
+def test_a_video_that_fails_says_so_in_its_last_line(
+    site: Served, read_clip: tuple[httpx.Client, str], monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(overlay, "write", fail)
+    client, base = read_clip
+    last = json.loads(client.get(f"{base}/cam/video/rest/progress").text.splitlines()[-1])
+    assert said in last["error"]
+    assert "made" not in last
+    assert "/a" not in last["error"]
+
+
+def test_a_window_without_a_face_has_no_reading_of_one(site: Served, clip_of: Callable[[str], Path]) -> None:
+    client = site.guest()
+    result = read(client, clip_of("leaves.mp4").read_bytes(), "leaves.mp4")
+    readings = client.get(f"/api/results/{result}/explain").json()["readings"]
+    assert readings["face"]["reason"] is None
+    assert readings["face"]["windows"][0] is not None
+    assert readings["face"]["windows"][-1] is None
+    assert readings["voice"]["windows"][-1] == pytest.approx(readings["both"]["windows"][-1], abs=1e-3)
 
 
 def test_a_slow_test_lets_quick_maps_pass_and_ends_with_its_page(read_clip: tuple[httpx.Client, str], site: Served) -> None:

@@ -81,7 +81,7 @@ def gradio_routes(site: Served) -> list[tuple[str, str]]:
 
 def fill(path: str, values: dict[str, str]) -> str:
     """A route's path with every parameter filled in."""
-    defaults = {"method": "cam", "modality": "voice", "part": "kept", "chunk": "0"}
+    defaults = {"method": "cam", "modality": "voice", "part": "kept", "chunk": "0", "look": "heat"}
     defaults |= {
         "name": "faces",
         "kind": "png" if "/explain/" in path else "json",
