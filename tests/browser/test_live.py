@@ -176,10 +176,15 @@ def test_own_baseline_is_learned_by_keyboard_used_and_forgotten(visit: Visit, we
     expect(learn).to_have_text("Stop learning")
     page.keyboard.press("Enter")
     expect(part(page, "lesson")).to_be_hidden()
-    page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('[data-part=lesson-bar]').getAttribute('aria-valuenow') > 50")
+    for _ in range(3):  # a machine that is too busy to hear the whole lesson says so; the lesson is taken again
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.querySelector('[data-part=lesson-bar]').getAttribute('aria-valuenow') > 50")
+        expect(part(page, "known")).to_contain_text("Read against your own baseline: ", timeout=60_000)
+        if "was heard meanwhile" not in part(page, "known").inner_text():
+            break
+        learn.focus()
     expect(part(page, "known")).to_have_text(
-        re.compile(r"^Read against your own baseline: \d+ s of face, \d+ s of speech\.$"), timeout=60_000
+        re.compile(r"^Read against your own baseline: \d+ s of face, \d+ s of speech\.$")
     )
     expect(part(page, "lesson")).to_be_hidden()
     part(page, "forget").press("Enter")
