@@ -42,13 +42,25 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m avemo_core", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
-    analyze = commands.add_parser("analyze", help="read the emotion that face and voice express in clips")
+    reading = argparse.ArgumentParser(add_help=False)  # what every command asks
+    reading.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
+    reading.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    person = argparse.ArgumentParser(add_help=False)
+    person.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
+    one = "read the emotion that face and voice express in clips"
+    _ask_analyze(commands.add_parser("analyze", help=one, parents=[reading, person]))
+    one = "write maps of what in face and voice a reading comes from"
+    _ask_explain(commands.add_parser("explain", help=one, parents=[reading, person]))
+    one = "measure whether maps are better than random ones, over a folder of clips"
+    _ask_trial(commands.add_parser("faithfulness", help=one, parents=[reading]))
+    return top
+
+
+def _ask_analyze(analyze: argparse.ArgumentParser) -> None:
     analyze.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="clips, or folders of clips")
     form = analyze.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON: an object for one clip, a list for several")
     form.add_argument("--csv", type=Path, metavar="FILE", help="write one row a window to FILE")
-    analyze.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
-    analyze.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     analyze.add_argument(
         "--every",
         type=float,
@@ -56,7 +68,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="from one window to the next (default %(default)s)",
     )
-    analyze.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
     analyze.add_argument(
         "--baseline",
         type=Path,
@@ -65,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
         help="other clips of the same person, or folders of them: what is usual for this face and voice is taken off",
     )
     analyze.add_argument("--neutral", action="store_true", help="the clips of --baseline are known to be neutral")
-    explain = commands.add_parser("explain", help="write maps of what in face and voice a reading comes from")
+
+
+def _ask_explain(explain: argparse.ArgumentParser) -> None:
     explain.add_argument("clip", type=Path, metavar="CLIP")
     explain.add_argument(
         "--method", nargs="+", default=["cam"], metavar="NAME", help="cam (default), gradcam, occlusion, ..."
@@ -75,23 +88,6 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--layer", metavar="NAME", help="of the branches, for methods by gradient (default: the last)")
     explain.add_argument("--head", type=int, metavar="N", help="of cross-modal attention (default: the mean of all)")
     explain.add_argument(
-        "--cut",
-        type=float,
-        nargs="*",
-        default=[0.1, 0.2],
-        metavar="SHARE",
-        help="how far the target falls without the strongest share of each map (default: 0.1 0.2)",
-    )
-    explain.add_argument("--span", type=float, nargs=2, metavar=("FROM", "TO"), help="and without these seconds")
-    explain.add_argument(
-        "--box",
-        type=float,
-        nargs=4,
-        metavar="SHARE",
-        help="of --span only this box of the face: left top right bottom, 0 to 1",
-    )
-    explain.add_argument("--hz", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of --span only this band of the voice")
-    explain.add_argument(
         "--randomised",
         type=int,
         nargs="?",
@@ -99,29 +95,45 @@ def parser() -> argparse.ArgumentParser:
         metavar="SEED",
         help="also each map's twin from random weights: one that is alike shows the clip, not what was learned",
     )
-    explain.add_argument("--json", action="store_true", help="print JSON: the reading, and of each map all but its cells")
-    explain.add_argument(
+    cuts = explain.add_argument_group("what falls without it")
+    cuts.add_argument(
+        "--cut",
+        type=float,
+        nargs="*",
+        default=[0.1, 0.2],
+        metavar="SHARE",
+        help="how far the target falls without the strongest share of each map (default: 0.1 0.2)",
+    )
+    cuts.add_argument("--span", type=float, nargs=2, metavar=("FROM", "TO"), help="and without these seconds")
+    cuts.add_argument(
+        "--box",
+        type=float,
+        nargs=4,
+        metavar="SHARE",
+        help="of --span only this box of the face: left top right bottom, 0 to 1",
+    )
+    cuts.add_argument("--hz", type=float, nargs=2, metavar=("LOW", "HIGH"), help="of --span only this band of the voice")
+    files = explain.add_argument_group("what is written")
+    files.add_argument("--json", action="store_true", help="print JSON: the reading, and of each map all but its cells")
+    files.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="raw maps (npz) and figures (svg, png) go here"
     )
-    explain.add_argument("--sound", action="store_true", help="also what the map marks of the sound, and the rest, as wav")
-    explain.add_argument(
+    files.add_argument("--sound", action="store_true", help="also what the map marks of the sound, and the rest, as wav")
+    files.add_argument(
         "--video", action="store_true", help="also the clip with the map over its face, as mp4 with its sound"
     )
-    explain.add_argument(
+    files.add_argument(
         "--look",
         default="heat",
         metavar="NAME",
         help="of the video: heat (default), kept (all but what the map marks is blurred) or rest (only that is)",
     )
-    explain.add_argument(
+    files.add_argument(
         "--opacity", type=float, default=1.0, metavar="SHARE", help="of the heat in the video, 0 to 1 (default %(default)s)"
     )
-    explain.add_argument("--person", type=int, metavar="N", help="which face to read, 0 being the largest (default)")
-    explain.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
-    explain.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    trial = commands.add_parser(
-        "faithfulness", help="measure whether maps are better than random ones, over a folder of clips"
-    )
+
+
+def _ask_trial(trial: argparse.ArgumentParser) -> None:
     trial.add_argument("--root", type=Path, required=True, help="a folder with a manifest.csv or FER+ .parquet files")
     trial.add_argument("--split", help="only the rows of this split, or of this usage")
     trial.add_argument("--methods", nargs="+", default=["cam", "gradcam", "layercam"], metavar="NAME")
@@ -132,9 +144,6 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="FILE", help="a line of JSON a clip and map; a stop loses nothing"
     )
     trial.add_argument("--json", action="store_true", help="print the summary as JSON; otherwise a table")
-    trial.add_argument("--checkpoint", default="default", help="a .safetensors file (default: the one that ships)")
-    trial.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
-    return top
 
 
 def sentence(result: ClipResult) -> str:
