@@ -181,7 +181,8 @@ def samples(drawn: Tensor, generator: torch.Generator, takes: int = 1, anybody: 
     if anybody:
         seconds, level = uniform(0.2, 0.9, takes)[:, None], uniform(-2, 2, takes)[:, None]
         dying = torch.exp(-3 * math.log(10) / SAMPLE_RATE / seconds * torch.arange(1, length))
-        echo = dying * torch.randn(batch, length - 1, generator=generator)
+        room = torch.randn(batch // takes, length - 1, generator=generator)
+        echo = dying * room.repeat_interleave(takes, dim=0)
         echo = echo / echo.norm(dim=1, keepdim=True) * torch.exp(level / 2)
         response = torch.cat((torch.ones(batch, 1), echo), 1)
         whole = torch.fft.irfft(torch.fft.rfft(wave, 2 * length) * torch.fft.rfft(response, 2 * length), 2 * length)

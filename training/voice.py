@@ -183,12 +183,7 @@ class Drawn(Protocol):
 
 
 def batch_of(
-    rows: list[int],
-    sounds: list[Sound],
-    labels: Tensor,
-    classes: int,
-    settings: Drawn,
-    generator: torch.Generator,
+    rows: list[int], sounds: list[Sound], labels: Tensor, classes: int, settings: Drawn, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Augmented windows of these rows, [B,1,M,L] of log-mel or [B,1,160,L] of samples, and what is wanted of them [B,K].
 
@@ -206,6 +201,17 @@ def batch_of(
     if not settings.mixup:
         return heard, wanted
     return augment.mixup(heard, wanted, settings.mixup, generator, settings.takes if settings.takes > 1 else None)
+
+
+def loss_of(model: AttentionCAM, mel: Tensor, wanted: Tensor, dropout: float) -> Tensor:
+    """Cross-entropy of windows `mel` with `wanted` [B,K], from which the head also learns what is usual."""
+    device = model.head.bias.device
+    mine = mel[parallel.own(len(mel))].to(device, memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16):
+        spoken = voice_output(model, mine, torch.ones(len(mine), STEPS, device=device))
+    tokens, wanted = parallel.gather(spoken.voice_token.float(), len(mel)), wanted.to(device)
+    learn_usual(model.head, "voice", tokens.detach(), wanted, torch.ones(len(tokens), device=device))
+    return F.cross_entropy(model.head.bias + model.head.sums("voice", F.dropout(tokens, dropout)), wanted)
 
 
 def train(
@@ -233,7 +239,6 @@ def train(
     generator = torch.Generator().manual_seed(settings.seed)
     balanced = Balanced([rows[i] for i in chosen], labels[chosen], generator)
     classes = len(model.head.bias)
-    device = model.head.bias.device
     trained = [p for name, p in model.named_parameters() if name.startswith(("voice", "head"))]
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, weight_decay=settings.weight_decay)
     steps = max(1, len(chosen) // settings.batch)
@@ -254,20 +259,13 @@ def train(
         for _ in range(steps):
             picked = [int(chosen[i]) for i in balanced.takes(settings.batch)]
             mel, wanted = batch_of(picked, sounds, wanted_of, classes, settings, generator)
-            mine = mel[parallel.own(len(mel))].to(device, memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
-                spoken = voice_output(model, mine, torch.ones(len(mine), STEPS, device=device))
-            tokens, wanted = parallel.gather(spoken.voice_token.float(), len(mel)), wanted.to(device)
-            kept = F.dropout(tokens, settings.dropout)
-            loss = F.cross_entropy(model.head.bias + model.head.sums("voice", kept), wanted)
+            loss = loss_of(model, mel, wanted, settings.dropout)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             parallel.average(trained)
             nn.utils.clip_grad_norm_(trained, 5.0)
             optimizer.step()
             schedule.step()
-            there = torch.ones(len(tokens), device=device)
-            learn_usual(model.head, "voice", tokens.detach(), wanted, there)
             progress.moving_average(
                 average, model, min(settings.decay, (1 + schedule.last_epoch) / (10 + schedule.last_epoch))
             )

@@ -1,5 +1,9 @@
-"""Makes sure that a Chromium is there for the browser tests: python -m tests.browser.install."""
+"""Makes sure that what the tests need of the system is there: python -m tests.browser.install.
 
+Chromium for the browser tests, and libGL for those beside Quantus (its OpenCV links to it).
+"""
+
+import ctypes.util
 import os
 import shutil
 import subprocess
@@ -14,19 +18,21 @@ def find() -> str | None:
 
 
 def main() -> int:
-    if find():
-        print(f"Browser tests use {find()}.")
-        return 0
-    if not shutil.which("apt-get"):
+    packages = [] if find() else ["chromium"]
+    if not ctypes.util.find_library("GL"):
+        packages.append("libgl1")
+    if packages and shutil.which("apt-get"):
+        root = [] if os.geteuid() == 0 else ["sudo"]
+        subprocess.run([*root, "apt-get", "update", "-qq"], check=True)
+        subprocess.run([*root, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], check=True)
+    if not find():
         print(
             "No Chromium was found, and this system has no apt-get: install Chromium by hand, then run the tests.",
             file=sys.stderr,
         )
         return 1
-    root = [] if os.geteuid() == 0 else ["sudo"]
-    subprocess.run([*root, "apt-get", "update", "-qq"], check=True)
-    subprocess.run([*root, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], check=True)
-    return 0 if find() else 1
+    print(f"Browser tests use {find()}.")
+    return 0
 
 
 if __name__ == "__main__":

@@ -170,19 +170,16 @@ def test_own_baseline_is_learned_by_keyboard_used_and_forgotten(visit: Visit, we
     wait_for(page, "frozen")
     expect(learn).to_be_disabled()
     page.keyboard.press("Space")
+    page.wait_for_function("document.querySelector('[data-part=voice] .chip')", timeout=60_000)  # the voice is heard, too
     learn.focus()
     page.keyboard.press("Enter")
     expect(part(page, "lesson")).to_contain_text("Look into the camera and read this aloud in your usual tone")
     expect(learn).to_have_text("Stop learning")
     page.keyboard.press("Enter")
     expect(part(page, "lesson")).to_be_hidden()
-    for _ in range(3):  # a machine that is too busy to hear the whole lesson says so; the lesson is taken again
-        page.keyboard.press("Enter")
-        page.wait_for_function("document.querySelector('[data-part=lesson-bar]').getAttribute('aria-valuenow') > 50")
-        expect(part(page, "known")).to_contain_text("Read against your own baseline: ", timeout=60_000)
-        if "was heard meanwhile" not in part(page, "known").inner_text():
-            break
-        learn.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('[data-part=lesson-bar]').getAttribute('aria-valuenow') > 50")
+    expect(part(page, "known")).to_contain_text("Read against your own baseline: ", timeout=60_000)
     expect(part(page, "known")).to_have_text(
         re.compile(r"^Read against your own baseline: \d+ s of face, \d+ s of speech\.$")
     )
