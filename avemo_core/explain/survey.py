@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.stats import bootstrap
 
 from ..analyzer import Analyzer
+from ..model.attention_cam import AttentionCAM
 from ..types import AvemoError, Clip, ClipResult, FaceTrack, VideoStream
 from . import faithfulness
 from .explanation import settings_of
@@ -88,9 +89,15 @@ def reading_of(analyzer: Analyzer, item: Item) -> ClipResult:
 
 
 def records(
-    analyzer: Analyzer, item: Item, methods: Sequence[str], draws: int = DRAWS, layer: str | None = None
+    analyzer: Analyzer,
+    untrained: AttentionCAM,
+    item: Item,
+    methods: Sequence[str],
+    draws: int = DRAWS,
+    layer: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """One record a method and modality: curves of the window that weighs most, for the label found likeliest.
+    """One record a method and modality: curves of the window that weighs most, for the label found likeliest, and the rank
+    correlation of the map with that of the same network `untrained`.
 
     Of a `layer` where the method has any to choose. A map that is the same everywhere has no order, and no curve.
     """
@@ -99,9 +106,10 @@ def records(
     whole = scene_of(analyzer, result, names)
     heaviest = int(whole.share.argmax())
     scene = scene_of(analyzer, result, names, heaviest)
+    other = replace(scene, model=untrained)
     told = {"clip": item.name, "person": item.person, "target": names[0], "window": heaviest}
     for name, own in zip(methods, settings_of([METHODS[name] for name in methods], layer, None), strict=True):
-        found = METHODS[name].maps(scene, **own)
+        found, twin = (METHODS[name].maps(one, **own) for one in (scene, other))
         for modality in faithfulness.MODALITIES:
             maps = getattr(found, modality)
             if maps is None or modality in scene.missing or maps.amax() == maps.amin():
@@ -117,6 +125,7 @@ def records(
                 "random_insertion": drawn.random_insertion[0].mean(0).round(5).tolist(),
                 "deletion_gain": round(float(drawn.deletion_gain[0]), 5),
                 "insertion_gain": round(float(drawn.insertion_gain[0]), 5),
+                "randomised": round(float(faithfulness.correlation(maps, getattr(twin, modality))[0]), 5),
             }
 
 
@@ -140,6 +149,7 @@ def survey(
     if other:
         raise AvemoError(f"{kept} holds curves of {', '.join(other)}, this is {analyzer.model_id}; give another file.")
     there = {(one["clip"], one["method"], one["layer"]) for one in done}
+    untrained = faithfulness.randomised(analyzer.model)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.open("a", encoding="utf-8") as file:
         for n, item in enumerate(items):
@@ -147,7 +157,9 @@ def survey(
             wanted = [name for name, own in asked if (item.name, name, own) not in there]
             if not wanted:
                 continue
-            found = [one | {"model_id": analyzer.model_id} for one in records(analyzer, item, wanted, draws, layer)]
+            found = [
+                one | {"model_id": analyzer.model_id} for one in records(analyzer, untrained, item, wanted, draws, layer)
+            ]
             file.writelines(json.dumps(one) + "\n" for one in found)
             file.flush()
             done += found
@@ -156,7 +168,10 @@ def survey(
 
 
 def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By method, its layer and modality: clips and people, mean gains over random with 95 % intervals over people."""
+    """By method, its layer and modality: clips and people, and means with 95 % intervals over people.
+
+    The means are of the gains over random maps, and of the rank correlations with the maps of the untrained network.
+    """
     out = []
     kinds = dict.fromkeys((one["method"], one["layer"], one["modality"]) for one in found)
     for kind in sorted(kinds, key=lambda kind: (kind[2], kind[0], kind[1] or "")):
@@ -169,6 +184,8 @@ def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             row[f"{which}_gain"] = float(gains.mean())
             row[f"{which}_interval"] = interval(gains, people)
             row[f"{which}_better"] = float((gains > 0).mean())
+        alike = np.array([one["randomised"] for one in own])
+        row |= {"randomised": float(alike.mean()), "randomised_interval": interval(alike, people)}
         out.append(row)
     return out
 

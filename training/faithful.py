@@ -1,0 +1,137 @@
+"""Whether the maps of the checkpoint that ships are better than random ones, for docs/faithfulness.md.
+
+    python -m training.faithful --data ROOT
+
+measures every method on pictures, voices and clips of people whom the checkpoint never learned from, and fills the tables.
+The curves of every clip go to training/results/faithfulness; a run that was stopped goes on there. Without --data the tables
+are filled from what is there.
+"""
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from avemo_core import Analyzer
+from avemo_core.checkpoint import load
+from avemo_core.explain import survey
+from avemo_core.explain.methods import METHODS
+from avemo_core.explain.survey import Item
+
+from . import protocol
+from .card import RESULTS, filled, table
+from .corpora import manifest
+
+DOCS = RESULTS.parents[1] / "docs" / "faithfulness.md"
+PICTURES, VOICES = 500, 200  # how many of each
+ASKED = [name for name in METHODS if name != "rollout"]  # which needs stacked layers of attention; this model has one
+LAYER = "stem"  # where methods by gradient are measured again: the first of either branch, whose maps are finest
+HEAD = ("method", "over", "n", "people", "gain, deletion", "better in", "gain, insertion", "like untrained", "")
+
+
+def spread(items: Sequence[Item], many: int) -> list[Item]:
+    """`many` of them, evenly over their order."""
+    return [items[n] for n in np.unique(np.linspace(0, len(items) - 1, many).round().astype(int))]
+
+
+def of_dev_people(root: Path, corpora: Sequence[str], each: int) -> list[Item]:
+    """`each` clips of every dev person of these corpora, evenly over that person's."""
+    people: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for name in corpora:
+        for row in manifest.read(root / name, name):
+            if protocol.is_dev(name, row.speaker):
+                people[name, row.speaker].append(Item(f"{name}/{row.path.name}", row.speaker, row.path))
+    return [item for own in people.values() for item in spread(own, min(each, len(own)))]
+
+
+def sets(root: Path) -> dict[str, list[Item]]:
+    """What is measured: pictures of nobody known, voices and clips of dev people, and neutral talk of others."""
+    voices = (*protocol.STUDIO, *protocol.READ, "java_sed_voice")
+    people = sum(len(protocol.DEV[name]) for name in voices)
+    return {
+        "faces": spread(survey.items_of(root / "ferplus", "PublicTest"), PICTURES),
+        "voices": of_dev_people(root, voices, -(-VOICES // people)),
+        protocol.PAIRS: of_dev_people(root, [protocol.PAIRS], VOICES),
+        "grid": survey.items_of(root / "grid"),
+    }
+
+
+def measure(root: Path, results: Path) -> None:
+    """Curves of all sets, with every method, and by gradients at LAYER too."""
+    analyzer = Analyzer(device="cpu")
+    by_gradient = [name for name, one in METHODS.items() if "layer" in one.options]
+    for name, items in sets(root).items():
+        for methods, layer in ((ASKED, None), (by_gradient, LAYER)):
+            with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as bar:
+                _measure(analyzer, items, methods, results / f"{name}.jsonl", layer, bar)
+
+
+def _measure(
+    analyzer: Analyzer, items: list[Item], methods: list[str], kept: Path, layer: str | None, bar: Progress
+) -> None:
+    task = bar.add_task(" at ".join(filter(None, (kept.stem, layer))), total=len(items))
+    survey.survey(analyzer, items, methods, kept, layer=layer, progress=lambda done, total: bar.update(task, completed=done))
+
+
+def between(value: float, ends: tuple[float, float] | None) -> str:
+    """ "+.120 (+.080 to +.161)"."""
+    said = f"{value:+.3f}"
+    return said if ends is None else f"{said} ({ends[0]:+.3f} to {ends[1]:+.3f})"
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """Of the gain under deletion, by which maps are marked on the page."""
+    low, high = row["deletion_interval"] or (0.0, 0.0)
+    return "better than random" if low > 0 else "**worse than random**" if high < 0 else "not shown to be better"
+
+
+def rows(curves: Path) -> list[tuple[object, ...]]:
+    """One a method, layer and modality. ValueError where the curves are of another checkpoint."""
+    found = [json.loads(line) for line in curves.read_text(encoding="utf-8").splitlines()]
+    other = {one["model_id"] for one in found} - {load().model_id}
+    if other:
+        raise ValueError(f"{curves} is of {', '.join(sorted(other))}, the checkpoint is {load().model_id}; measure again.")
+    told = sorted(survey.summary(found), key=lambda row: (row["modality"], -row["deletion_gain"]))
+    return [
+        (
+            " at ".join(filter(None, (row["method"], row["layer"]))),
+            row["modality"],
+            row["n"],
+            row["people"],
+            between(row["deletion_gain"], row["deletion_interval"]),
+            f"{row['deletion_better']:.0%}",
+            between(row["insertion_gain"], row["insertion_interval"]),
+            f"{row['randomised']:+.2f}",
+            verdict(row),
+        )
+        for row in told
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.faithful", description=__doc__)
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="holds one folder a corpus; measures what is missing")
+    parser.add_argument("--results", type=Path, default=RESULTS / "faithfulness")
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    args = parser.parse_args(argv)
+    try:
+        if args.data:
+            measure(args.data, args.results)
+        found = {path.stem: table(HEAD, rows(path)) for path in sorted(args.results.glob("*.jsonl"))}
+        text = filled(args.docs.read_text(encoding="utf-8"), {"checkpoint": f"`{load().model_id}`"} | found)
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    args.docs.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
