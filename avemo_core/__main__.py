@@ -316,8 +316,7 @@ def trial(args: argparse.Namespace) -> int:
         name = " ".join(filter(None, (row["method"], row["layer"])))
         print(
             f"{name:22} {row['modality']:6} n {row['n']:4}  better than random in {row['deletion_better']:.0%}, "
-            f"area under deletion lower by {row['deletion_gain']:+.4f} (95 % {low:+.4f} to {high:+.4f}), "
-            f"rank correlation with the untrained network's map {row['randomised']:+.2f}"
+            f"area under deletion lower by {row['deletion_gain']:+.4f} (95 % {low:+.4f} to {high:+.4f})"
         )
     return 0
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, track
 
 from avemo_core import Analyzer
 from avemo_core.checkpoint import load
 from avemo_core.explain import survey
+from avemo_core.explain.faithfulness import cascade, layers_of
 from avemo_core.explain.methods import METHODS
 from avemo_core.explain.survey import Item
 
@@ -33,7 +34,11 @@ DOCS = RESULTS.parents[1] / "docs" / "faithfulness.md"
 PICTURES, VOICES = 500, 200  # how many of each
 ASKED = [name for name in METHODS if name != "rollout"]  # which needs stacked layers of attention; this model has one
 LAYER = "stem"  # where methods by gradient are measured again: the first of either branch, whose maps are finest
-HEAD = ("method", "over", "n", "people", "gain, deletion", "better in", "gain, insertion", "like untrained", "")
+CASCADE = ("cam", "gradcam", "layercam", "integrated_gradients", "spatial")
+CASCADED = 20  # pictures
+QUARTERS = 4
+FALLEN = ("method", "over", "n", "head untrained", "a quarter of the layers", "half", "three quarters", "all")
+HEAD = ("method", "over", "n", "people", "gain, deletion", "better in", "gain, insertion", "")
 
 
 def spread(items: Sequence[Item], many: int) -> list[Item]:
@@ -64,10 +69,12 @@ def sets(root: Path) -> dict[str, list[Item]]:
 
 
 def measure(root: Path, results: Path) -> None:
-    """Curves of all sets, with every method, and by gradients at LAYER too."""
-    analyzer = Analyzer(device="cpu")
+    """The cascades, then curves of all sets, with every method, and by gradients at LAYER too."""
+    analyzer, found = Analyzer(device="cpu"), sets(root)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "cascade.json").write_text(json.dumps(cascades(analyzer, found)), encoding="utf-8")
     by_gradient = [name for name, one in METHODS.items() if "layer" in one.options]
-    for name, items in sets(root).items():
+    for name, items in found.items():
         for methods, layer in ((ASKED, None), (by_gradient, LAYER)):
             with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as bar:
                 _measure(analyzer, items, methods, results / f"{name}.jsonl", layer, bar)
@@ -78,6 +85,38 @@ def _measure(
 ) -> None:
     task = bar.add_task(" at ".join(filter(None, (kept.stem, layer))), total=len(items))
     survey.survey(analyzer, items, methods, kept, layer=layer, progress=lambda done, total: bar.update(task, completed=done))
+
+
+def cascades(analyzer: Analyzer, found: dict[str, list[Item]]) -> list[dict[str, Any]]:
+    """Rank correlations of maps with the true ones as the network forgets, of CASCADED pictures and a voice a person."""
+    voices = {item.person: item for item in reversed(found["voices"])}
+    every = -(-len(layers_of(analyzer.model)) // QUARTERS)
+    out = []
+    for modality, items in (("face", spread(found["faces"], CASCADED)), ("voice", list(voices.values())[::-1])):
+        for item in track(items, f"cascade, {modality}", console=Console(stderr=True)):
+            scene, *_ = survey.heaviest_of(analyzer, item)
+            for name in CASCADE:
+                fallen = [float(alike[0]) for _, alike in cascade(scene, name, modality, every)]
+                told = {"model_id": analyzer.model_id, "clip": item.name, "person": item.person}
+                out.append(told | {"method": name, "modality": modality, "correlations": np.round(fallen, 4).tolist()})
+    return out
+
+
+def fallen(path: Path) -> list[tuple[object, ...]]:
+    """One row a method and modality: mean rank correlation with the true map after each quarter of the layers."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    _of_this_checkpoint(path, found)
+    out = []
+    for modality, name in dict.fromkeys((one["modality"], one["method"]) for one in found):
+        own = [one["correlations"] for one in found if (one["modality"], one["method"]) == (modality, name)]
+        out.append((name, modality, len(own), *(f"{value:+.2f}" for value in np.mean(own, 0))))
+    return out
+
+
+def _of_this_checkpoint(path: Path, found: Sequence[dict[str, Any]]) -> None:
+    other = {one["model_id"] for one in found} - {load().model_id}
+    if other:
+        raise ValueError(f"{path} is of {', '.join(sorted(other))}, the checkpoint is {load().model_id}; measure again.")
 
 
 def between(value: float, ends: tuple[float, float] | None) -> str:
@@ -95,9 +134,7 @@ def verdict(row: dict[str, Any]) -> str:
 def rows(curves: Path) -> list[tuple[object, ...]]:
     """One a method, layer and modality. ValueError where the curves are of another checkpoint."""
     found = [json.loads(line) for line in curves.read_text(encoding="utf-8").splitlines()]
-    other = {one["model_id"] for one in found} - {load().model_id}
-    if other:
-        raise ValueError(f"{curves} is of {', '.join(sorted(other))}, the checkpoint is {load().model_id}; measure again.")
+    _of_this_checkpoint(curves, found)
     told = sorted(survey.summary(found), key=lambda row: (row["modality"], -row["deletion_gain"]))
     return [
         (
@@ -108,7 +145,6 @@ def rows(curves: Path) -> list[tuple[object, ...]]:
             between(row["deletion_gain"], row["deletion_interval"]),
             f"{row['deletion_better']:.0%}",
             between(row["insertion_gain"], row["insertion_interval"]),
-            f"{row['randomised']:+.2f}",
             verdict(row),
         )
         for row in told
@@ -125,7 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.data:
             measure(args.data, args.results)
         found = {path.stem: table(HEAD, rows(path)) for path in sorted(args.results.glob("*.jsonl"))}
-        text = filled(args.docs.read_text(encoding="utf-8"), {"checkpoint": f"`{load().model_id}`"} | found)
+        found |= {"checkpoint": f"`{load().model_id}`", "cascade": table(FALLEN, fallen(args.results / "cascade.json"))}
+        text = filled(args.docs.read_text(encoding="utf-8"), found)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

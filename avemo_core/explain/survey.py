@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,11 @@ from PIL import Image
 from scipy.stats import bootstrap
 
 from ..analyzer import Analyzer
-from ..model.attention_cam import AttentionCAM
 from ..types import AvemoError, Clip, ClipResult, FaceTrack, VideoStream
 from . import faithfulness
 from .explanation import settings_of
 from .methods import METHODS, method
-from .scene import scene_of, target_of
+from .scene import Scene, scene_of, target_of
 
 RESAMPLED = 2000  # draws of people for an interval
 # Fewer than for one clip (faithfulness.DRAWS, STEPS): what they leave to chance averages out over clips.
@@ -88,28 +87,25 @@ def reading_of(analyzer: Analyzer, item: Item) -> ClipResult:
     return analyzer.read(clip, (track,), None)
 
 
+def heaviest_of(analyzer: Analyzer, item: Item) -> tuple[Scene, str, int]:
+    """The window of a clip that weighs most, for the label found likeliest; that label, and which window it is."""
+    result = reading_of(analyzer, item)
+    names = target_of(result, None)
+    heaviest = int(scene_of(analyzer, result, names).share.argmax())
+    return scene_of(analyzer, result, names, heaviest), names[0], heaviest
+
+
 def records(
-    analyzer: Analyzer,
-    untrained: AttentionCAM,
-    item: Item,
-    methods: Sequence[str],
-    draws: int = DRAWS,
-    layer: str | None = None,
+    analyzer: Analyzer, item: Item, methods: Sequence[str], draws: int = DRAWS, layer: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """One record a method and modality: curves of the window that weighs most, for the label found likeliest, and the rank
-    correlation of the map with that of the same network `untrained`.
+    """One record a method and modality: curves of the window that weighs most, for the label found likeliest.
 
     Of a `layer` where the method has any to choose. A map that is the same everywhere has no order, and no curve.
     """
-    result = reading_of(analyzer, item)
-    names = target_of(result, None)
-    whole = scene_of(analyzer, result, names)
-    heaviest = int(whole.share.argmax())
-    scene = scene_of(analyzer, result, names, heaviest)
-    other = replace(scene, model=untrained)
-    told = {"clip": item.name, "person": item.person, "target": names[0], "window": heaviest}
+    scene, target, window = heaviest_of(analyzer, item)
+    told = {"clip": item.name, "person": item.person, "target": target, "window": window}
     for name, own in zip(methods, settings_of([METHODS[name] for name in methods], layer, None), strict=True):
-        found, twin = (METHODS[name].maps(one, **own) for one in (scene, other))
+        found = METHODS[name].maps(scene, **own)
         for modality in faithfulness.MODALITIES:
             maps = getattr(found, modality)
             if maps is None or modality in scene.missing or maps.amax() == maps.amin():
@@ -125,7 +121,6 @@ def records(
                 "random_insertion": drawn.random_insertion[0].mean(0).round(5).tolist(),
                 "deletion_gain": round(float(drawn.deletion_gain[0]), 5),
                 "insertion_gain": round(float(drawn.insertion_gain[0]), 5),
-                "randomised": round(float(faithfulness.correlation(maps, getattr(twin, modality))[0]), 5),
             }
 
 
@@ -149,7 +144,6 @@ def survey(
     if other:
         raise AvemoError(f"{kept} holds curves of {', '.join(other)}, this is {analyzer.model_id}; give another file.")
     there = {(one["clip"], one["method"], one["layer"]) for one in done}
-    untrained = faithfulness.randomised(analyzer.model)
     kept.parent.mkdir(parents=True, exist_ok=True)
     with kept.open("a", encoding="utf-8") as file:
         for n, item in enumerate(items):
@@ -168,10 +162,7 @@ def survey(
 
 
 def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By method, its layer and modality: clips and people, and means with 95 % intervals over people.
-
-    The means are of the gains over random maps, and of the rank correlations with the maps of the untrained network.
-    """
+    """By method, its layer and modality: clips and people, mean gains over random with 95 % intervals over people."""
     out = []
     kinds = dict.fromkeys((one["method"], one["layer"], one["modality"]) for one in found)
     for kind in sorted(kinds, key=lambda kind: (kind[2], kind[0], kind[1] or "")):
@@ -184,8 +175,6 @@ def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             row[f"{which}_gain"] = float(gains.mean())
             row[f"{which}_interval"] = interval(gains, people)
             row[f"{which}_better"] = float((gains > 0).mean())
-        alike = np.array([one["randomised"] for one in own])
-        row |= {"randomised": float(alike.mean()), "randomised_interval": interval(alike, people)}
         out.append(row)
     return out
 

@@ -15,7 +15,6 @@ def record(person: str, gain: float, method: str = "cam", **changed) -> dict:
     return {"clip": person, "person": person, "method": method, "layer": None, "modality": "face"} | {
         "deletion_gain": gain,
         "insertion_gain": 0.1,
-        "randomised": 0.25,
         "model_id": load().model_id,
         **changed,
     }
@@ -39,10 +38,18 @@ def test_a_row_says_whether_a_method_beats_random(tmp_path):
         ("spatial", "face", 9, "**worse than random**"),
         ("gradcam at stem", "voice", 8, "not shown to be better"),
     ]
-    assert found[0][4].startswith("+0.240 (+0.2") and found[0][5] == "100%" and found[0][7] == "+0.25"
+    assert found[0][4].startswith("+0.240 (+0.2") and found[0][5] == "100%"
+
+
+def test_the_cascade_is_the_mean_of_each_quarter(tmp_path):
+    told = {"model_id": load().model_id, "method": "cam", "modality": "voice"}
+    lines = [told | {"clip": str(n), "person": str(n), "correlations": [1.0, n / 2, 0.0, -0.5, 0.1]} for n in range(3)]
+    (tmp_path / "cascade.json").write_text(json.dumps(lines), encoding="utf-8")
+    assert faithful.fallen(tmp_path / "cascade.json") == [("cam", "voice", 3, "+1.00", "+0.50", "+0.00", "-0.50", "+0.10")]
 
 
 def test_curves_of_another_checkpoint_are_refused(tmp_path, capsys):
+    (tmp_path / "cascade.json").write_text("[]", encoding="utf-8")
     (tmp_path / "faces.jsonl").write_text(json.dumps(record("p", 0.1, model_id="other-1")) + "\n", encoding="utf-8")
     assert faithful.main(["--results", str(tmp_path)]) == 2
     assert "faces.jsonl is of other-1, the checkpoint is attention_cam-" in capsys.readouterr().err
