@@ -5,6 +5,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,13 +17,18 @@ from ..types import AvemoError, Cancelled
 log = logging.getLogger("avemo.web")
 T = TypeVar("T")
 LOOK_S = 0.2  # how often a computation's visitor is looked for
+STAND_BACK_S = 5.0  # that one pass of a slow computation waits for clips that are being read
 CLOSED = 499  # no one reads this answer: its page asked for something else meanwhile
 
 
 class Turns:
-    """Two threads, of which one computes at a time. A slow computation calls its `pause` between passes of the model."""
+    """Two threads, of which one computes at a time. A slow computation calls its `pause` between passes of the model.
 
-    def __init__(self) -> None:
+    It stands back for quick ones, and for what else is `busy`: clips that are being read, whose visitors see nothing yet.
+    """
+
+    def __init__(self, busy: Callable[[], bool] = lambda: False) -> None:
+        self._busy = busy
         self._quick = ThreadPoolExecutor(1, "explaining")
         self._slow = ThreadPoolExecutor(1, "explaining-slowly")
         self._computing = threading.Lock()
@@ -51,29 +57,35 @@ class Turns:
             future.cancel()
 
     async def told(
-        self, request: Request, work: Callable[[Callable[[], None], Callable[[float, float], None]], object]
+        self,
+        request: Request,
+        work: Callable[[Callable[[], None], Callable[[float, float], None]], object],
+        slow: bool = True,
     ) -> AsyncIterator[str]:
-        """Lines of JSON while `work(pause, progress)` goes on: done and total, at last `made` or the error's sentence."""
+        """Lines of JSON while `work(pause, progress)` goes on: done and total, at last `made` or the error's sentence.
+
+        Where it returns values and no file, `made` is these.
+        """
         state: dict[str, object] = {"done": 0.0, "total": 0.0}
 
         def progress(done: float, total: float) -> None:
             state.update(done=round(done, 2), total=round(total, 2))
 
-        task = asyncio.create_task(self.run(request, lambda pause: work(pause, progress), slow=True))
+        task = asyncio.create_task(self.run(request, lambda pause: work(pause, progress), slow))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though no one may wait
         try:
             while not task.done():
                 yield f"{json.dumps(state)}\n"
                 await asyncio.wait([task], timeout=LOOK_S)
-            await task
-            yield f"{json.dumps(state | {'made': True})}\n"
+            made = await task
+            yield f"{json.dumps(state | {'made': made if isinstance(made, dict) else True})}\n"
         except HTTPException:
             return  # given up: no one reads on
         except AvemoError as error:
             yield f"{json.dumps(state | {'error': str(error)})}\n"
         except Exception:  # the answer has begun: no other status can be given
             reference = secrets.token_hex(4)
-            log.exception("making a file failed (reference %s)", reference)
+            log.exception("a long computation failed (reference %s)", reference)
             sentence = f"This failed for a reason of ours (reference {reference}); try again."
             yield f"{json.dumps(state | {'error': sentence})}\n"
         finally:
@@ -83,14 +95,19 @@ class Turns:
         with self._count:
             self._hurried += change
 
+    def _others(self, until: float) -> bool:
+        """Whether something goes before a slow computation; what is busy only until then, so that this goes on at all."""
+        return self._hurried > 0 or (self._busy() and time.monotonic() < until)
+
     def _turn(self, work: Callable[[Callable[[], None]], T], stop: threading.Event, slow: bool) -> T:
         def pause() -> None:
             if stop.is_set() or self._closing.is_set():
                 raise Cancelled
-            if slow and self._hurried:
+            until = time.monotonic() + STAND_BACK_S
+            if slow and self._others(until):
                 self._computing.release()
                 try:
-                    while self._hurried and not (stop.is_set() or self._closing.is_set()):
+                    while self._others(until) and not (stop.is_set() or self._closing.is_set()):
                         stop.wait(0.01)
                 finally:
                     self._computing.acquire()
