@@ -20,6 +20,7 @@ from ..types import AvemoError, ClipResult, Explanation
 from . import explained
 from .explained import SLOW
 from .services import Services
+from .turns import Rank
 from .visitors import Held
 
 MOST_SLOW_WINDOWS = 40  # that a slow method may take at once: half a minute on one core
@@ -88,14 +89,16 @@ class Asked:
     choice: Choice
 
     @property
-    def slow(self) -> bool:
-        """Whether it takes many passes of the model and is not computed yet."""
-        return self.choice.slow and ("explanation", self.choice) not in self.held.explained
+    def rank(self) -> Rank:
+        """Many passes of the model take long, where it is not computed yet."""
+        done = not self.choice.slow or ("explanation", self.choice) in self.held.explained
+        return Rank.QUICK if done else Rank.SLOW
 
     @property
-    def long(self) -> bool:
-        """Whether several maps of it take so long that others go first."""
-        return self.choice.slow or (self.choice.window is None and not _few(self.held))
+    def rank_of_twins(self) -> Rank:
+        """Several of them, so others go first; before tests, which nobody clicked for, unless they take as long."""
+        brief = not self.choice.slow and (self.choice.window is not None or _few(self.held))
+        return Rank.SOON if brief else Rank.SLOW
 
     @property
     def learned(self) -> "Asked":

@@ -14,7 +14,7 @@ from . import attended, explained
 from .downloads import attachment
 from .explainer import Asked, Explainer, Look, Pause, Progress
 from .services import Services
-from .turns import Turns
+from .turns import Rank, Turns
 from .visitors import GONE, Held
 
 SOUNDS = ("whole", "kept", "rest")
@@ -43,7 +43,7 @@ class Asking:
             return Asked(held, explainer.choice(held, method, target, window, untrained))
 
         async def found_of(request: Request, asked: Annotated[Asked, Depends(asked_of)]) -> Explanation:
-            return await turns.run(request, lambda pause: explainer.explanation(asked.held, asked.choice, pause), asked.slow)
+            return await turns.run(request, lambda pause: explainer.explanation(asked.held, asked.choice, pause), asked.rank)
 
         async def ruler_of(
             request: Request,
@@ -55,7 +55,7 @@ class Asking:
             own = asked.learned
             if not same_scale or own == asked:
                 return found
-            return await turns.run(request, lambda pause: explainer.explanation(own.held, own.choice, pause), own.slow)
+            return await turns.run(request, lambda pause: explainer.explanation(own.held, own.choice, pause), own.rank)
 
         def look_of(
             asked: Annotated[Asked, Depends(asked_of)],
@@ -142,7 +142,7 @@ def _checks(routes: APIRouter, asking: Asking) -> None:
     async def test(
         request: Request, asked: Annotated[Asked, asks], modality: Annotated[str, Depends(tests)]
     ) -> dict[str, Any]:
-        return await turns.run(request, lambda pause: explainer.test(asked.held, asked.choice, modality, pause), slow=True)
+        return await turns.run(request, lambda pause: explainer.test(asked.held, asked.choice, modality, pause), Rank.SLOW)
 
     @routes.get("/{result_id}/explain/{method}/test/{modality}/progress")
     async def testing(
@@ -152,12 +152,17 @@ def _checks(routes: APIRouter, asking: Asking) -> None:
 
     @routes.get("/{result_id}/explain/{method}/twin")
     async def twin(request: Request, asked: Annotated[Asked, asks]) -> dict[str, Any]:
-        return await turns.run(request, lambda pause: explainer.twin(asked.held, asked.learned.choice, pause), asked.long)
+        return await turns.run(
+            request, lambda pause: explainer.twin(asked.held, asked.learned.choice, pause), asked.rank_of_twins
+        )
 
     @routes.get("/{result_id}/explain/{method}/twin/progress")
     async def twinning(request: Request, asked: Annotated[Asked, asks]) -> StreamingResponse:
         return _told(
-            turns, request, lambda pause, say: explainer.twin(asked.held, asked.learned.choice, pause, say), asked.long
+            turns,
+            request,
+            lambda pause, say: explainer.twin(asked.held, asked.learned.choice, pause, say),
+            asked.rank_of_twins,
         )
 
 
@@ -169,7 +174,7 @@ def _files(routes: APIRouter, asking: Asking) -> None:
     async def sound(request: Request, asked: Annotated[Asked, asks], part: str) -> Response:
         if part not in SOUNDS:
             raise HTTPException(404, f"There is no such sound; choose one of {', '.join(SOUNDS)}.")
-        made = await turns.run(request, lambda pause: explainer.sound(asked.held, asked.choice, part, pause), asked.slow)
+        made = await turns.run(request, lambda pause: explainer.sound(asked.held, asked.choice, part, pause), asked.rank)
         return Response(made, media_type="audio/wav")
 
     @routes.get("/{result_id}/explain/{method}/video/{look}.mp4")
@@ -179,7 +184,7 @@ def _files(routes: APIRouter, asking: Asking) -> None:
         found: Annotated[Explanation, gives],
         look: Annotated[Look, asking.look],
     ) -> FileResponse:
-        made = await turns.run(request, lambda pause: explainer.video(asked, look, pause), slow=True)
+        made = await turns.run(request, lambda pause: explainer.video(asked, look, pause), Rank.SLOW)
         name = explained.file_name(asked.held.name, found, f"{look.name}.mp4")
         return FileResponse(made.path, media_type="video/mp4", headers={"content-disposition": attachment(name)})
 
@@ -197,9 +202,11 @@ def _files(routes: APIRouter, asking: Asking) -> None:
         return Response(figure.export(asked.held.result, found, kind), media_type=MEDIA[kind], headers=headers)
 
 
-def _told(turns: Turns, request: Request, work: Callable[[Pause, Progress], object], slow: bool = True) -> StreamingResponse:
+def _told(
+    turns: Turns, request: Request, work: Callable[[Pause, Progress], object], rank: Rank = Rank.SLOW
+) -> StreamingResponse:
     """A line of JSON at a time, how far the work is; who stops reading gives it up."""
-    return StreamingResponse(turns.told(request, work, slow), media_type="application/x-ndjson")
+    return StreamingResponse(turns.told(request, work, rank), media_type="application/x-ndjson")
 
 
 def _picture(pixels: np.ndarray | None) -> Response:

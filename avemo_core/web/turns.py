@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
 from typing import TypeVar
 
 from fastapi import HTTPException, Request
@@ -21,27 +22,35 @@ STAND_BACK_S = 5.0  # that one pass of a slow computation waits for clips that a
 CLOSED = 499  # no one reads this answer: its page asked for something else meanwhile
 
 
-class Turns:
-    """Two threads, of which one computes at a time. A slow computation calls its `pause` between passes of the model.
+class Rank(IntEnum):
+    """How soon a computation is wanted: what is on the page at once, what was clicked for, what takes long."""
 
-    It stands back for quick ones, and for what else is `busy`: clips that are being read, whose visitors see nothing yet.
+    QUICK = 0
+    SOON = 1
+    SLOW = 2
+
+
+class Turns:
+    """A thread for each rank, of which one computes at a time. A computation calls its `pause` between passes of the model.
+
+    There it stands back for those of a lower rank, and all but quick ones do for what else is `busy`: clips that are being
+    read, whose visitors see nothing yet.
     """
 
     def __init__(self, busy: Callable[[], bool] = lambda: False) -> None:
         self._busy = busy
-        self._quick = ThreadPoolExecutor(1, "explaining")
-        self._slow = ThreadPoolExecutor(1, "explaining-slowly")
+        self._pools = [ThreadPoolExecutor(1, f"explaining-{rank.name.lower()}") for rank in Rank]
         self._computing = threading.Lock()
-        self._hurried = 0  # quick ones asked for and not done
+        self._wanted = [0] * len(Rank)  # asked for and not done
         self._count = threading.Lock()
         self._closing = threading.Event()
 
-    async def run(self, request: Request, work: Callable[[Callable[[], None]], T], slow: bool) -> T:
+    async def run(self, request: Request, work: Callable[[Callable[[], None]], T], rank: Rank) -> T:
         """What `work(pause)` returns, from another thread. Where the request is given up, so is the work."""
         stop = threading.Event()
-        self._hurry(0 if slow else 1)
-        future = (self._slow if slow else self._quick).submit(self._turn, work, stop, slow)
-        future.add_done_callback(lambda _: self._hurry(0 if slow else -1))
+        self._want(rank, 1)
+        future = self._pools[rank].submit(self._turn, work, stop, rank)
+        future.add_done_callback(lambda _: self._want(rank, -1))
         answer = asyncio.wrap_future(future)
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though no one may wait
         try:
@@ -60,7 +69,7 @@ class Turns:
         self,
         request: Request,
         work: Callable[[Callable[[], None], Callable[[float, float], None]], object],
-        slow: bool = True,
+        rank: Rank = Rank.SLOW,
     ) -> AsyncIterator[str]:
         """Lines of JSON while `work(pause, progress)` goes on: done and total, at last `made` or the error's sentence.
 
@@ -71,7 +80,7 @@ class Turns:
         def progress(done: float, total: float) -> None:
             state.update(done=round(done, 2), total=round(total, 2))
 
-        task = asyncio.create_task(self.run(request, lambda pause: work(pause, progress), slow))
+        task = asyncio.create_task(self.run(request, lambda pause: work(pause, progress), rank))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, though no one may wait
         try:
             while not task.done():
@@ -91,23 +100,23 @@ class Turns:
         finally:
             task.cancel()
 
-    def _hurry(self, change: int) -> None:
+    def _want(self, rank: Rank, change: int) -> None:
         with self._count:
-            self._hurried += change
+            self._wanted[rank] += change
 
-    def _others(self, until: float) -> bool:
-        """Whether something goes before a slow computation; what is busy only until then, so that this goes on at all."""
-        return self._hurried > 0 or (self._busy() and time.monotonic() < until)
+    def _others(self, rank: Rank, until: float) -> bool:
+        """Whether something goes before this rank; what is busy only until then, so that this goes on at all."""
+        return any(self._wanted[:rank]) or (rank > Rank.QUICK and self._busy() and time.monotonic() < until)
 
-    def _turn(self, work: Callable[[Callable[[], None]], T], stop: threading.Event, slow: bool) -> T:
+    def _turn(self, work: Callable[[Callable[[], None]], T], stop: threading.Event, rank: Rank) -> T:
         def pause() -> None:
             if stop.is_set() or self._closing.is_set():
                 raise Cancelled
             until = time.monotonic() + STAND_BACK_S
-            if slow and self._others(until):
+            if self._others(rank, until):
                 self._computing.release()
                 try:
-                    while self._others(until) and not (stop.is_set() or self._closing.is_set()):
+                    while self._others(rank, until) and not (stop.is_set() or self._closing.is_set()):
                         stop.wait(0.01)
                 finally:
                     self._computing.acquire()
@@ -119,5 +128,5 @@ class Turns:
     def close(self) -> None:
         """Give up what is computed, and wait for nobody."""
         self._closing.set()
-        for pool in (self._quick, self._slow):
+        for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -15,7 +15,7 @@ export function twin({ base, material, view, faces, onAt }) {
   const progress = el('div', { class: 'pb', role: 'progressbar', 'aria-label': 'Progress of the comparison', 'aria-valuemin': '0', 'aria-valuemax': '100' }, done);
   const clock = el('span', { class: 'micro num nw' });
   const cancel = el('button', { type: 'button', class: 'btn s', onclick: () => stop.abort() }, 'Cancel');
-  const work = el('div', { class: 'row', hidden: true }, progress, clock, cancel);
+  const work = el('div', { class: 'row wrap', hidden: true }, progress, clock, cancel);
   const said = el('p', { class: 'small', role: 'status' });
   const shown = el('div', { class: 'stream', role: 'group', hidden: true });
   const pair = ['this map', 'untrained'].map(captioned);

@@ -22,7 +22,7 @@ from avemo_core.explain.methods import METHODS
 from avemo_core.labels import LABELS
 from avemo_core.types import AvemoError
 from avemo_core.web import explained
-from avemo_core.web.turns import Turns
+from avemo_core.web.turns import Rank, Turns
 from tests.conftest import is_one_sentence
 
 from .conftest import EXAMPLES, Served, ended, read, stored, tone
@@ -418,7 +418,7 @@ def test_a_slow_test_stands_back_while_a_clip_is_read() -> None:
             pause()
             passes.append(time.monotonic())
 
-    thread = threading.Thread(target=turns._turn, args=(work, threading.Event(), True))
+    thread = threading.Thread(target=turns._turn, args=(work, threading.Event(), Rank.SLOW))
     thread.start()
     time.sleep(0.3)
     assert not passes
