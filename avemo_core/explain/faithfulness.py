@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
+from scipy.stats import t as student
 from torch import Tensor, nn
 
 from ..types import Explanation
@@ -25,6 +26,8 @@ from .scene import AT_ONCE, Scene
 
 STEPS = 10  # points of a curve after the first
 DRAWS = 20  # random maps
+ROUND = 5  # of them between two looks at whether they are enough
+SURE = 0.01  # chance of a sure verdict at one look where map and random maps are alike
 NOISE = 0.02  # deviation of the noise: of the grey range for faces; of the range of the window's log-mel for voices
 MODALITIES = ("face", "voice")
 M = TypeVar("M", bound=nn.Module)
@@ -79,37 +82,51 @@ def curves(
     steps: int = STEPS,
     seed: int = 0,
     insertion: bool = True,
+    until_sure: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Curves:
     """The curves of the maps [W,T,h,w] of the face or [W,F,C] of the voice, and of `draws` random maps of each.
 
-    Without `insertion`, which takes half of the time, its curves are NaN.
+    Args:
+        insertion: without it, which takes half of the time, its curves are NaN.
+        until_sure: no more random maps once those there are leave no doubt about deletion; see `sure`.
+        progress: called with the maps done and all that there may be; may raise types.Cancelled.
     """
     own = maps.detach().float().cpu()
     rivals = torch.from_numpy(alike(own.numpy(), draws, seed))
-    before, instead, valid = streams(scene, modality)
-    whole, bare = (_probabilities(scene, [one], modality)[0] for one in (before, torch.where(valid > 0, instead, before)))
+    before, _, valid = streams(scene, modality)
     shares = np.linspace(0, 1, steps + 1)[1:-1]  # with none and with all of the cells replaced every map is alike
+    kinds = 1 + insertion
 
-    def jobs() -> Iterator[Tensor]:
+    def cells() -> Iterator[Tensor]:
+        yield torch.zeros_like(valid, dtype=torch.bool)
+        yield valid > 0
         for one in (own, *rivals.unbind(1)):
             order = _ranks(finest(one.to(before.device), before), valid)
             for share in shares:
-                gone = order < share
-                yield torch.where(gone, instead, before)
-                if insertion:
-                    yield torch.where(gone, before, instead)
+                yield from (order < share, order >= share)[:kinds]
 
-    found = _probabilities(scene, jobs(), modality)
-    kinds = 2 if insertion else 1
-    between = np.stack(found).reshape(1 + draws, len(shares), kinds, len(whole)).transpose(2, 3, 0, 1)  # [kinds,W,R+1,S-1]
-
-    def closed(middle: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        ends = [np.broadcast_to(one[:, None, None], (*middle.shape[:2], 1)) for one in (first, last)]
-        return np.concatenate((ends[0], middle, ends[1]), 2)
-
-    deleted = closed(between[0], whole, bare)
-    come = closed(between[1], bare, whole) if insertion else np.full_like(deleted, np.nan)
+    read = (probability(scene, out) for out in logits(scene, cells(), modality))
+    whole, bare = islice(read, 2)
+    ends, found = ((whole, bare), (bare, whole)), []  # of deletion, of insertion
+    for n in range(1 + draws):
+        between = np.stack(list(islice(read, kinds * len(shares)))).reshape(len(shares), kinds, -1)
+        curve = np.full((2, len(own), steps + 1), np.nan, np.float32)
+        for kind, (first, last) in enumerate(ends[:kinds]):
+            curve[kind] = np.column_stack((first, between[:, kind].T, last))
+        found.append(curve)
+        progress(n + 1, 1 + draws)
+        if until_sure and n and n % ROUND == 0 and sure(*(area(one[0]) for one in found)):
+            break
+    deleted, come = np.stack(found, 2)  # [W,R+1,S+1] each
     return Curves(deleted[:, 0], come[:, 0], deleted[:, 1:], come[:, 1:])
+
+
+def sure(own: np.ndarray, *rivals: np.ndarray) -> bool:
+    """Whether the mean area [W] of random maps lies on one side of the map's own, by a t-test in every window."""
+    count = len(rivals)
+    error = np.std(rivals, axis=0, ddof=1) / np.sqrt(count)
+    return bool((np.abs(np.mean(rivals, axis=0) - own) > student.ppf(1 - SURE / 2, count - 1) * error).all())
 
 
 def streams(scene: Scene, modality: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,24 +153,41 @@ def _ranks(values: Tensor, valid: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def logits(scene: Scene, changed: Iterable[Tensor], modality: str) -> Iterator[Tensor]:
-    """What the model says of the windows [W,K] with each of the changed streams in the place of that modality's own.
+def logits(scene: Scene, replaced: Iterable[Tensor], modality: str) -> Iterator[Tensor]:
+    """What the model says of the windows [W,K] with these cells of one stream replaced, for each mask bool [W,...].
 
     Several go through the model together; the other modality's maps are the scene's.
     """
-    windows = len(scene.available)
-    every = torch.arange(windows, device=scene.available.device)
-    changed = iter(changed)
-    while few := list(islice(changed, scene.copies(modality))):
-        rows = every.repeat(len(few))
-        faces, heard = scene.maps
-        if modality == "face":
-            crops = torch.cat(few).flatten(0, 1)
-            seen = torch.cat([scene.model.embed_faces(some) for some in crops.split(AT_ONCE)])
-            out = scene.fuse(seen.unflatten(0, (len(rows), -1)), heard[rows], rows)
+    before, instead, _ = streams(scene, modality)
+    every = torch.arange(len(before), device=before.device)
+    faces, heard = scene.maps
+    bare = _seen(scene, instead) if modality == "face" else None
+    replaced = iter(replaced)
+    while few := list(islice(replaced, scene.copies(modality))):
+        rows, gone = every.repeat(len(few)), torch.cat(few)
+        changed = torch.where(gone, instead[rows], before[rows])
+        if bare is not None:
+            out = scene.fuse(_partly(scene, gone, changed, faces[rows], bare[rows]), heard[rows], rows)
         else:
-            out = scene.fuse(faces[rows], scene.model.embed_voice(torch.cat(few), scene.given.voice_mask[rows]), rows)
-        yield from out.logits.split(windows)
+            out = scene.fuse(faces[rows], scene.model.embed_voice(changed, scene.given.voice_mask[rows]), rows)
+        yield from out.logits.split(len(before))
+
+
+def _seen(scene: Scene, crops: Tensor) -> Tensor:
+    """Crops [...,1,S,S] -> maps [...,D,h,w], a few at a time."""
+    flat = crops.flatten(0, -4)
+    return torch.cat([scene.model.embed_faces(some) for some in flat.split(AT_ONCE)]).unflatten(0, crops.shape[:-3])
+
+
+def _partly(scene: Scene, gone: Tensor, changed: Tensor, whole: Tensor, bare: Tensor) -> Tensor:
+    """Maps [B,T,D,h,w] of changed crops. The maps of a frame that is whole or wholly replaced are there already."""
+    cells = gone.flatten(2)
+    some, every = cells.any(2), cells.all(2)
+    out = torch.where(every[..., None, None, None], bare, whole)
+    mixed = some & ~every
+    if mixed.any():
+        out[mixed] = _seen(scene, changed[mixed])
+    return out
 
 
 def probability(scene: Scene, found: Tensor) -> np.ndarray:
@@ -161,11 +195,6 @@ def probability(scene: Scene, found: Tensor) -> np.ndarray:
     contrast = bool((scene.target < 0).any())
     out = torch.sigmoid(found @ scene.target) if contrast else torch.softmax(found, -1) @ scene.target
     return out.float().cpu().numpy()
-
-
-def _probabilities(scene: Scene, changed: Iterable[Tensor], modality: str) -> list[np.ndarray]:
-    """[W] of the target for each of the changed streams."""
-    return [probability(scene, found) for found in logits(scene, changed, modality)]
 
 
 # ---------------------------------------------------------------- do the weights matter

@@ -146,6 +146,14 @@ def target_of(result: ClipResult, target: str | tuple[str, ...] | None) -> tuple
     return names
 
 
+def towards(target: tuple[str, ...], bias: Tensor) -> Tensor:
+    """A label, or two to be contrasted -> their weights [K] in the score, on the device of the head's bias [K]."""
+    weights = torch.zeros_like(bias, requires_grad=False)
+    for name, weight in zip(target, (1.0, -1.0), strict=False):
+        weights[index(name)] = weight
+    return weights
+
+
 def scene_of(
     analyzer: Analyzer,
     result: ClipResult,
@@ -169,12 +177,9 @@ def scene_of(
     for place, name in enumerate(("face", "voice")):
         if name not in missing and not counts[:, place].any():
             missing[name] = f"too little of the {name} in this window"
-    wanted = torch.zeros(len(analyzer.model.head.bias), device=analyzer.device)
-    wanted[index(target[0])] = 1.0
-    if len(target) > 1:
-        wanted[index(target[1])] = -1.0
     beside = track is not None and result.sound is not None
     personal = None if baseline is None else baseline.personal(len(counts), analyzer.device, beside)
     available = torch.from_numpy(counts.astype(np.float32)).to(analyzer.device)
     share = presence.normed(weights["both"][chosen])
+    wanted = towards(target, analyzer.model.head.bias)
     return Scene(analyzer.model, given, available, share, wanted, personal, result, track, missing)

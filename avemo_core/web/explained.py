@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import presence
 from ..explain import figure, overlay, render
-from ..explain.faithfulness import Curves, area
+from ..explain.faithfulness import Curves, area, sure
 from ..explain.methods import METHODS
 from ..labels import LABELS
 from ..types import FACE_STEP_S, ClipResult, Explanation
@@ -17,6 +17,7 @@ from . import wording
 CHUNK = 30  # frames in one picture of faces: a page asks for three seconds at a time
 MAP_PX = 96  # side of one frame's map in it
 STOPS = 21  # colours of a bar
+ALIKE, UNLIKE = 0.5, 0.3  # mean rank correlation without its sign, from which on and under which two maps are called so
 SLOW = ("integrated_gradients", "occlusion")  # many passes of the model for each window
 
 
@@ -165,11 +166,11 @@ def crops(result: ClipResult, chunk: int) -> np.ndarray | None:
     return np.hstack(shown) if shown else None
 
 
-def face_maps(found: Explanation, chunk: int) -> np.ndarray | None:
-    """RGBA uint8 [96, 96 * n, 4] to lay over `crops`, on the clip's one scale; None where there are none."""
+def face_maps(found: Explanation, chunk: int, ruler: Explanation | None = None) -> np.ndarray | None:
+    """RGBA uint8 [96, 96 * n, 4] to lay over `crops`, on the clip's one scale or `ruler`'s; None where there are none."""
     if found.face is None:
         return None
-    whole = figure.scale(found.face)
+    whole = figure.scale((ruler or found).face)
     shown = found.face[chunk * CHUNK : (chunk + 1) * CHUNK]
     pictures = [render.coloured(render.stretched(one, MAP_PX, MAP_PX), whole, found.signed) for one in shown]
     return np.hstack(pictures) if pictures else None
@@ -184,13 +185,33 @@ def face_masks(found: Explanation, chunk: int) -> np.ndarray | None:
     return np.hstack([np.dstack([np.zeros((MAP_PX, MAP_PX, 3), np.uint8), one]) for one in opaque]) if opaque else None
 
 
-def voice_map(result: ClipResult, found: Explanation) -> np.ndarray | None:
-    """RGBA uint8 [240,W,4] to lay over the spectrogram."""
+def voice_map(result: ClipResult, found: Explanation, ruler: Explanation | None = None) -> np.ndarray | None:
+    """RGBA uint8 [240,W,4] to lay over the spectrogram, on its own scale or on `ruler`'s."""
     if found.voice is None:
         return None
     values, _ = render.over_clip(found.voice, found.voice_times_s, result.clip.duration_s)
     rows = render.band_rows(found.voice_edges_hz)
-    return render.coloured(np.repeat(values, rows, axis=0)[::-1], figure.scale(found.voice), found.signed)
+    return render.coloured(np.repeat(values, rows, axis=0)[::-1], figure.scale((ruler or found).voice), found.signed)
+
+
+def twinned(own: Explanation, alike: list[dict[str, float]]) -> dict[str, Any]:
+    """By modality the rank correlations of a map with those of untrained networks, and in a sentence what they mean."""
+    found = {name: _alike(getattr(own, name), [one[name] for one in alike]) for name in alike[0]}
+    return {"draws": len(alike), "alike": ALIKE, "unlike": UNLIKE} | found
+
+
+def _alike(values: np.ndarray, found: list[float]) -> dict[str, Any]:
+    """A map turned upside down is the clip's as well, so the sign does not count."""
+    strength = float(np.abs(found).mean())
+    if not np.ptp(values):
+        verdict, meaning = "nothing to compare", "this map is the same everywhere"
+    elif strength >= ALIKE:
+        verdict, meaning = "alike", "this map shows the clip more than what was learned"
+    elif strength >= UNLIKE:
+        verdict, meaning = "partly alike", "some of this map shows the clip rather than what was learned"
+    else:
+        verdict, meaning = "unlike", "this map rests on what was learned"
+    return {"verdict": verdict, "meaning": meaning, "strength": strength, "least": min(found), "most": max(found)}
 
 
 def tested(curves: Curves, window: int, heaviest: bool, contrast: bool, start_s: float, end_s: float) -> dict[str, Any]:
@@ -207,12 +228,15 @@ def tested(curves: Curves, window: int, heaviest: bool, contrast: bool, start_s:
         "area": float(area(own)),
         "random_area": float(area(rivals).mean()),
         "draws": len(rivals),
+        "beaten": int((area(rivals) > area(own)).sum()),
+        "sure": sure(area(own), *area(rivals)),
         "better": bool(curves.deletion_gain[0] > 0),
     }
 
 
 def file_name(name: str, found: Explanation, suffix: str) -> str:
-    """ "clip-gradcam-anger-disgust-window2.svg"."""
+    """ "clip-gradcam-anger-disgust-window2.svg", or ...-random0.svg of a network with random weights."""
     method = found.method.replace("+", "p")
     window = "" if found.window is None else f"-window{found.window}"
-    return f"{Path(name).stem}-{method}-{'-'.join(found.target)}{window}.{suffix}"
+    weights = f"-{found.settings['weights']}".replace(" ", "") if "weights" in found.settings else ""
+    return f"{Path(name).stem}-{method}-{'-'.join(found.target)}{window}{weights}.{suffix}"

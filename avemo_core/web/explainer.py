@@ -4,34 +4,55 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..explain import faithfulness, listen, overlay
 from ..explain.explanation import laid
 from ..explain.methods import METHODS
 from ..explain.methods.maps import Maps
-from ..explain.scene import Scene, scene_of, target_of
+from ..explain.scene import Scene, scene_of, target_of, towards
 from ..types import AvemoError, ClipResult, Explanation
 from . import explained
 from .explained import SLOW
 from .services import Services
+from .turns import Rank
 from .visitors import Held
 
 MOST_SLOW_WINDOWS = 40  # that a slow method may take at once: half a minute on one core
+MOST_SHARED_WINDOWS = 20  # whose maps from the branches lie in memory between two methods: 15 MB
+TWINS = 5  # untrained networks that the map of a quick method is compared with
 MOST_ATTENTION_S = 60.0  # every frame by every moment of sound: this grows with the square of the clip
 CACHE_BYTES = 48 * 1024 * 1024  # of one reading's explanations
 Pause = Callable[[], None]
+Progress = Callable[[float, float], None]  # done, of how much
+
+
+def quiet(done: float, total: float) -> None:
+    """Progress that nobody follows."""
 
 
 @dataclass(frozen=True)
 class Watched(Scene):
-    """A scene whose every pass through the model may be the last: `pause` stops it or lets others pass."""
+    """A scene for one target and one request. Its pass through the branches is that of `whole`, which all of these share.
 
-    pause: Pause = field(default=lambda: None)
+    Every pass through the model may be the last: `pause` stops it or lets others pass.
+    """
+
+    whole: Scene
+    pause: Pause
+
+    @property
+    def maps(self) -> tuple[Tensor, Tensor]:
+        return self.whole.maps
+
+    @property
+    def weighed(self) -> dict[str, Tensor]:
+        return self.whole.weighed
 
     def fuse(self, *given: Any, **how: Any) -> Any:
         self.pause()
@@ -40,15 +61,24 @@ class Watched(Scene):
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked: one method, one target or two to be contrasted, one window or None for all."""
+    """What is asked: one method, one target or two to be contrasted, one window or None for all.
+
+    `untrained` is the seed of random weights in the place of what was learned, None for the model itself.
+    """
 
     method: str
     target: tuple[str, ...]
     window: int | None
+    untrained: int | None = None
 
     @property
     def slow(self) -> bool:
         return self.method in SLOW
+
+    @property
+    def twins(self) -> int:
+        """How many untrained networks the map is compared with: one draw of weights alone may be alike by chance."""
+        return 1 if self.slow else TWINS
 
 
 @dataclass(frozen=True)
@@ -59,9 +89,21 @@ class Asked:
     choice: Choice
 
     @property
-    def slow(self) -> bool:
-        """Whether it takes many passes of the model and is not computed yet."""
-        return self.choice.slow and ("explanation", self.choice) not in self.held.explained
+    def rank(self) -> Rank:
+        """Many passes of the model take long, where it is not computed yet."""
+        done = not self.choice.slow or ("explanation", self.choice) in self.held.explained
+        return Rank.QUICK if done else Rank.SLOW
+
+    @property
+    def rank_of_twins(self) -> Rank:
+        """Several of them, so others go first; before tests, which nobody clicked for, unless they take as long."""
+        brief = not self.choice.slow and (self.choice.window is not None or _few(self.held))
+        return Rank.SOON if brief else Rank.SLOW
+
+    @property
+    def learned(self) -> "Asked":
+        """The same of the model itself, where this is of an untrained network."""
+        return replace(self, choice=replace(self.choice, untrained=None))
 
 
 @dataclass(frozen=True)
@@ -87,8 +129,10 @@ class Explainer:
         self.services = services
         self._lock = threading.Lock()
 
-    def choice(self, held: Held, method: str, target: str | None, window: int | None) -> Choice:
-        """AvemoError where there is no such method, target or window, or where it would take too much."""
+    def choice(
+        self, held: Held, method: str, target: str | None, window: int | None, untrained: int | None = None
+    ) -> Choice:
+        """AvemoError where there is no such method, target, window or twin, or where it would take too much."""
         result = held.result
         if method not in METHODS:
             raise AvemoError(f"Unknown method {method!r}; choose one of {', '.join(METHODS)}.")
@@ -103,7 +147,11 @@ class Explainer:
             raise AvemoError(
                 f"Attention between face and voice is shown of clips of {longest} at most, not of {seconds:.0f} s."
             )
-        return Choice(method, target_of(result, target or None), window)
+        chosen = Choice(method, target_of(result, target or None), window, untrained)
+        if untrained is not None and not 0 <= untrained < chosen.twins:
+            last = chosen.twins - 1
+            raise AvemoError(f"There is no untrained network {untrained}; they are numbered from 0 to {last}.")
+        return chosen
 
     def kept(self, held: Held, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What was computed under this key, or is now. What was not asked for longest goes when there is too much."""
@@ -120,23 +168,53 @@ class Explainer:
         return found
 
     def scene(self, held: Held, choice: Choice, pause: Pause) -> Scene:
-        made = scene_of(self.services.analyzer, held.result, choice.target, choice.window, held.baseline)
-        return Watched(**{one.name: getattr(made, one.name) for one in fields(made)}, pause=pause)
+        """The windows that are explained; their tensors are made once, whatever the method and the target."""
+
+        def make() -> Scene:
+            return scene_of(self.services.analyzer, held.result, choice.target, choice.window, held.baseline)
+
+        shared = choice.window is not None or _few(held)
+        whole = self.kept(held, ("scene", choice.window), make) if shared else make()
+        if choice.untrained is not None:
+            whole = replace(whole, model=faithfulness.randomised(whole.model, choice.untrained))
+        given = {one.name: getattr(whole, one.name) for one in fields(Scene)}
+        given["target"] = towards(choice.target, whole.model.head.bias)
+        return Watched(**given, whole=whole, pause=pause)
 
     def explanation(self, held: Held, choice: Choice, pause: Pause) -> Explanation:
-        def make() -> Explanation:
-            scene = self.scene(held, choice, pause)
-            return laid(scene, choice.method, self.maps(held, choice, scene), choice.target, choice.window)
+        return self.kept(held, ("explanation", choice), lambda: self._made(held, choice, pause))
 
-        return self.kept(held, ("explanation", choice), make)
+    def _made(self, held: Held, choice: Choice, pause: Pause) -> Explanation:
+        scene = self.scene(held, choice, pause)
+        found = laid(scene, choice.method, self.maps(held, choice, scene), choice.target, choice.window)
+        return found if choice.untrained is None else replace(found, settings={"weights": f"random {choice.untrained}"})
 
     def maps(self, held: Held, choice: Choice, scene: Scene) -> Maps:
         """The maps of the windows themselves; those of one window are kept, since its test needs them too."""
-        if choice.window is None:
+        if choice.window is None or choice.untrained is not None:
             return METHODS[choice.method].maps(scene)
         return self.kept(held, ("maps", choice), lambda: METHODS[choice.method].maps(scene))
 
-    def test(self, held: Held, choice: Choice, modality: str, pause: Pause) -> dict[str, Any]:
+    def twin(self, held: Held, choice: Choice, pause: Pause, progress: Progress = quiet) -> dict[str, Any]:
+        """How alike the map is to those of untrained networks: what they show too is the clip, not what was learned."""
+
+        def make() -> dict[str, Any]:
+            own = self.explanation(held, choice, pause)
+            if own.face is None and own.voice is None:
+                reason = next(iter(own.missing.values()), "this method has none")
+                raise AvemoError(f"There is no map to compare: {reason}.")
+            alike = []
+            for seed in range(choice.twins):
+                progress(seed, choice.twins)
+                pause()
+                one = replace(choice, untrained=seed)
+                made = self._made(held, one, pause) if seed else self.explanation(held, one, pause)  # the first is shown
+                alike.append(faithfulness.likeness(own, made))
+            return explained.twinned(own, alike)
+
+        return self.kept(held, ("twin", choice), make)
+
+    def test(self, held: Held, choice: Choice, modality: str, pause: Pause, progress: Progress = quiet) -> dict[str, Any]:
         """The deletion curve of the window that is shown, or of the one that weighs most in the whole clip."""
 
         def make() -> dict[str, Any]:
@@ -149,7 +227,7 @@ class Explainer:
             if maps is None or modality in missing:
                 reason = missing.get(modality, "this method has none")
                 raise AvemoError(f"There is no map of the {modality} to test: {reason}.")
-            curves = faithfulness.curves(scene, maps, modality, insertion=False)
+            curves = faithfulness.curves(scene, maps, modality, insertion=False, until_sure=True, progress=progress)
             assert one.window is not None
             span = windows[one.window]["start_s"], windows[one.window]["end_s"]
             return explained.tested(curves, one.window, choice.window is None, len(choice.target) > 1, *span)
@@ -167,7 +245,7 @@ class Explainer:
         kept, rest = self.kept(held, ("sound", choice), make)
         return listen.encoded({"whole": kept + rest, "kept": kept, "rest": rest}[part])
 
-    def video(self, asked: Asked, look: Look, pause: Pause, progress: overlay.Progress = lambda done, total: None) -> Video:
+    def video(self, asked: Asked, look: Look, pause: Pause, progress: Progress = quiet) -> Video:
         """The mp4 of a map over its face. A reading has one at a time: the one made before goes."""
         held, found = asked.held, self.explanation(asked.held, asked.choice, pause)
 
@@ -187,6 +265,10 @@ class Explainer:
         return self.kept(held, ("video", asked.choice, look), make)
 
 
+def _few(held: Held) -> bool:
+    return len(held.result.window_start_s) <= MOST_SHARED_WINDOWS
+
+
 @contextmanager
 def _on_disk(held: Held) -> Iterator[ClipResult]:
     """The reading with the clip's real path, which no answer may show: not in an error's sentence either."""
@@ -204,6 +286,9 @@ def _size(value: Any) -> int:
         return sum(map(_size, value))
     if isinstance(value, dict):
         return sum(map(_size, value.values()))
+    if isinstance(value, Scene):
+        maps, weighed = vars(value).get("_embedded", ((), {}))
+        return _size((value.given.crops, value.given.voice, *maps, weighed))
     if isinstance(value, (Explanation, Maps)):
         return sum(_size(getattr(value, one.name)) for one in fields(value))
     return int(getattr(value, "nbytes", 0))

@@ -30,6 +30,7 @@ from .live import add_live_route, live_page
 from .security import Guard
 from .services import STATIC, Services, Settings
 from .try_it import try_it_page
+from .turns import Turns
 from .visitors import Visitors
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def build_site(analyzer: "Analyzer", settings: Settings, clock: Callable[[], flo
     """The application, ready to be served. `clock` is what the deletion schedule goes by."""
     visitors = Visitors(settings, clock)
     limits = Limits(max_bytes=settings.max_bytes, max_duration_s=settings.max_duration_s)
-    services = Services(analyzer, settings, visitors, Jobs(analyzer, visitors, limits, settings.workers))
+    jobs = Jobs(analyzer, visitors, limits, settings.workers)
+    services = Services(analyzer, settings, visitors, jobs, Turns(busy=lambda: jobs.waiting() > 0))
     app = FastAPI(title="AVEMO", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(services))
     app.state.services = services
     routes.add(app, services)

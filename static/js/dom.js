@@ -62,7 +62,7 @@ export async function api(path, options = {}) {
   return body;
 }
 
-// Lines of JSON, each given to onLine as soon as the server has written it; the last one says `made`, or the error.
+// Lines of JSON, each given to onLine as soon as the server has written it. Returns what the last one says was `made`.
 export async function lines(path, signal, onLine) {
   const answer = await ask(path, { signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -77,6 +77,7 @@ export async function lines(path, signal, onLine) {
     }
   }
   if (!last.made) throw new Error(last.error || 'AVEMO stopped in the middle of this; try again.');
+  return last.made;
 }
 
 // [n] numbers from base64 of little-endian float32.

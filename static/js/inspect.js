@@ -151,9 +151,7 @@ function inspection({ id, material, clips, asked, say, onClip }) {
   }
 
   function at(seconds) {
-    const { times } = material;
-    let best = 0;
-    times.forEach((time, i) => { if (Math.abs(time - seconds) < Math.abs(times[best] - seconds)) best = i; });
+    const best = nearest(material, seconds);
     if (best !== view.frame) go(best);
   }
 
@@ -246,8 +244,7 @@ function read(asked, material) {
   const methods = (asked.get('methods') || '').split(',').filter((name) => known.has(name)).slice(0, MOST);
   const window = /^\d+$/.test(asked.get('window') || '') ? Number(asked.get('window')) : null;
   const time = Number(asked.get('time') || 'NaN');
-  let frame = material.present ? Math.max(0, material.present.indexOf(true)) : 0;
-  if (Number.isFinite(time)) material.times.forEach((t, i) => { if (Math.abs(t - time) < Math.abs(material.times[frame] - time)) frame = i; });
+  const frame = Number.isFinite(time) ? nearest(material, time) : telling(material);
   return {
     target: named('target') ? asked.get('target') : material.label,
     contrast: named('contrast') ? asked.get('contrast') : '',
@@ -257,6 +254,22 @@ function read(asked, material) {
     opacity: 1,
     muted: { face: false, voice: false },
   };
+}
+
+function nearest({ times, present }, time, faces = false) {
+  let best = 0;
+  times.forEach((t, i) => {
+    const nearer = Math.abs(t - time) < Math.abs(times[best] - time);
+    if (faces ? present[i] && (nearer || !present[best]) : nearer) best = i;
+  });
+  return best;
+}
+
+// Where a view begins: a face in the middle of the window that weighs most, since maps are often empty at the clip's start.
+function telling(material) {
+  if (!material.windows.length) return 0;
+  const { start_s: from, end_s: to } = material.windows.reduce((most, one) => (one.share > most.share ? one : most));
+  return nearest(material, (from + to) / 2, Boolean(material.present));
 }
 
 function seen(material, watch, mute) {

@@ -1,7 +1,8 @@
 // One method: its maps over face and voice at the cursor, their scales, their test against random maps, its files.
 
-import { api, el, icon, svg, two } from './dom.js';
+import { api, el, icon, lines, svg, two } from './dom.js';
 import { bar, frames, reason, small, spectrogram, wipe } from './inspect_pictures.js';
+import { twin } from './inspect_twin.js';
 
 const MAP_PX = 96;
 const FACE_PX = 320;
@@ -22,15 +23,17 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   const places = { face: el('div', { class: 'stream' }), voice: el('div', { class: 'stream' }) };
   const files = el('p', { class: 'row wrap files' });
   const channels = el('div');
+  const untrained = twin({ base, material, view, faces, onAt });
   const root = el('article', { class: 'method' },
     el('div', { class: 'row' },
       el('label', { class: 'vh', for: `method-${number}` }, `Method ${number + 1}`), choice,
       onRemove && el('button', { type: 'button', class: 'btn q r s', 'aria-label': `Remove method ${number + 1}`, onclick: onRemove }, icon('no'))),
-    source, state, places.face, places.voice, channels, files);
+    source, state, places.face, places.voice, channels, untrained.root, files);
   const now = { stop: null, facts: null, lost: {}, address: '', query: '', draw: null, ticking: 0 };
 
   const end = () => {
     now.stop?.abort();
+    untrained.clear();
     clearInterval(now.ticking);
   };
 
@@ -93,6 +96,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
       test(which, verdict, stop);
     }
     channels.replaceChildren(...weights(facts.channels));
+    untrained.offer({ ...now, title: choice.selectedOptions[0].textContent });
     files.replaceChildren(...['npz', 'svg', 'png'].map((kind) =>
       el('a', { class: 'small', href: `${address}/download/${kind}?${query}`, download: true, 'aria-label': `${kind.toUpperCase()} of ${choice.selectedOptions[0].textContent}` }, icon('down'), kind.toUpperCase())));
     place();
@@ -102,9 +106,12 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   function test(which, holder, stop) {
     holder.replaceChildren(el('p', { class: 'badge' }, `${which}: waits for its test`));
     const waits = tests.add(async (signal) => {
-      holder.replaceChildren(el('p', { class: 'badge busy' }, el('i'), `${which}: being tested against random maps`));
+      const text = el('span', { class: 'num' });
+      holder.replaceChildren(el('p', { class: 'badge busy' }, el('i'), text));
+      const told = ({ done, total }) => { text.textContent = total ? `${which}: tested against ${Math.max(0, done - 1)} of at most ${total - 1} random maps` : `${which}: being tested against random maps`; };
+      told({});
       try {
-        tested(which, holder, await api(`${now.address}/test/${which}?${now.query}`, { signal }));
+        tested(which, holder, await lines(`${now.address}/test/${which}/progress?${now.query}`, signal, told));
       } catch (error) {
         if (!signal.aborted) holder.replaceChildren(el('p', { class: 'badge' }, error.message));
       }
@@ -119,8 +126,8 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     holder.replaceChildren(
       el('p', { class: `badge ${kind}` }, icon(said.better ? 'check' : 'no'), el('span', {}, el('b', {}, `${which} better than random: ${said.better ? 'yes' : 'no'}`), ` (${against})`)),
       el('div', { class: 'drawn' }, curves(said), el('p', { class: 'micro' }, said.better
-        ? `Solid: cells taken away by this map. Dashed: by ${said.draws} random maps${part}. Lower is better.`
-        : `Do not read this map: it does no better than ${said.draws} random ones${part}.`)),
+        ? `Solid: cells taken away by this map. Dashed: by ${said.draws} random maps, of which it beats ${said.beaten}${part}. Lower is better.`
+        : `Do not read this map: it does no better than ${said.draws} random ones${part}.`, said.sure ? '' : ' A close call: more random maps might turn it.')),
     );
     (which === 'face' ? face : heard.root).classList.toggle('lost', !said.better);
     now.lost[which] = !said.better;
@@ -130,6 +137,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   function place() {
     const { frame } = view;
     heard?.place(material.times[frame] ?? 0);
+    untrained.place();
     if (!faces) return;
     const there = material.present[frame];
     nobody.hidden = there;

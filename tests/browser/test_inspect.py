@@ -68,7 +68,7 @@ def inspect(visitor: tuple[BrowserContext, str], server: str) -> Iterator[Callab
         page.set_default_timeout(60_000)
         watch(page, server, problems)
         if not tests:
-            page.route("**/test/*", lambda route: route.fulfill(status=400, json={"error": "Not tested here."}))
+            page.route("**/test/**", lambda route: route.fulfill(status=400, json={"error": "Not tested here."}))
         page.goto(f"/inspect?result={result}{query}")
         return page
 
@@ -239,6 +239,62 @@ def test_a_map_is_tested_and_a_newer_choice_gives_the_test_up(inspect: Callable[
     assert page.locator(".steps-panel .spec.lost").count() == lost_voice
     lost = page.locator(".method .face.lost").count()
     assert lost == page.locator(".method .badge.fail").filter(has_text="face").count()
+
+
+def test_a_map_is_compared_with_untrained_weights(inspect: Callable[..., Page]) -> None:
+    page = inspect("&methods=gradcam&window=1&time=1.00")
+    shown(page, 1)
+    ask = page.get_by_role("button", name="Compare with untrained weights: Grad-CAM")
+    ask.focus()
+    page.keyboard.press("Enter")
+    twin = page.get_by_role("group", name="Grad-CAM with untrained weights")
+    expect(twin).to_be_visible(timeout=120_000)
+    badges = twin.locator(".badge")
+    for n, which in enumerate(("face", "voice")):
+        expect(badges.nth(n)).to_have_text(
+            re.compile(
+                rf"^{which} (alike|partly alike|unlike) \(rank correlation 0\.\d\d, .+ by network\): \w+ .+ learned\.$"
+            )
+        )
+    expect(twin).to_contain_text("5 networks of random weights")
+    own, same = (page.get_by_role("button", name=name) for name in ("Its own scale", "Same scale"))
+    expect(own).to_be_focused()
+    expect(own).to_have_attribute("aria-pressed", "true")
+    heat = """most => { const c = document.querySelector('.twin .pair > :last-child .map');
+      const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+      return data.some((value, i) => i % 4 === 3 && value > 60) === most; }"""
+    page.wait_for_function(heat, arg=True)
+    assert drawn(page, ".twin .face canvas")[..., 3].min() == 255
+    same.click()
+    page.wait_for_function(heat, arg=False)  # a thousand times weaker than what was learned
+    assert twin.locator(".scale").first.inner_text() == page.locator(".method > .stream .scale").first.inner_text()
+    page.get_by_label("Target", exact=True).select_option("anger")
+    expect(twin).to_be_hidden()  # it was of another map
+    expect(ask).to_be_visible()
+
+
+def test_a_comparison_is_given_up_or_fails_in_one_sentence(inspect: Callable[..., Page]) -> None:
+    page = inspect("&methods=cam,gradcam,layercam", 820)
+    shown(page)
+    page.route("**/twin/**", lambda route: None)  # an answer that never comes
+    column = page.locator(".method").first
+    ask, cancel = (column.get_by_role("button", name=name) for name in ("Compare with untrained weights", "Cancel"))
+    edge = column.bounding_box()
+    for button in (ask, cancel):
+        box = button.bounding_box()
+        assert box and edge and box["x"] + box["width"] <= edge["x"] + edge["width"] + 1
+        if button is ask:
+            ask.click()
+            expect(column.get_by_role("progressbar", name="Progress of the comparison")).to_be_visible()
+    page.keyboard.press("Enter")  # Cancel has the focus
+    expect(column.locator(".twin")).to_contain_text("The comparison was given up.")
+    expect(ask).to_be_focused()
+    page.unroute("**/twin/**")
+    page.route("**/twin/**", lambda route: route.fulfill(status=400, json={"error": "Not compared here."}))
+    ask.click()
+    expect(column.locator(".twin")).to_contain_text("Not compared here.")
+    page.get_by_label("Method 1", exact=True).select_option("channel")  # has no map
+    expect(column.locator(".twin")).to_be_hidden()
 
 
 def test_a_voice_alone_has_no_face_and_says_so(visit: Visit) -> None:

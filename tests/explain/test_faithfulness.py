@@ -49,6 +49,34 @@ def test_the_true_map_beats_random_and_its_opposite_loses(modality):
     assert (opposite.deletion_gain < 0).all() and (opposite.insertion_gain < 0).all()
 
 
+def test_a_frame_that_is_whole_or_wholly_replaced_is_read_once(monkeypatch):
+    scene, read = planted(*patched()), []
+    frames = scene.given.place.shape[1]
+    moments = torch.rand(2, frames, 1, 1)  # the same at every place of a frame
+    apart = moments + torch.rand(2, frames, 6, 6) * 1e-6
+    plain = faithfulness.curves(scene, apart, "face", draws=1, steps=2 * frames)
+    embed = scene.model.embed_faces
+    monkeypatch.setattr(scene.model, "embed_faces", lambda crops: read.append(len(crops)) or embed(crops))
+    found = faithfulness.curves(scene, moments, "face", draws=3, steps=frames)
+    assert sum(read) == 2 * frames  # of both windows, wholly replaced
+    assert found.deletion == pytest.approx(plain.deletion[:, ::2], abs=1e-5)
+
+
+def test_random_maps_are_drawn_until_the_verdict_is_sure():
+    scene, told = planted(*patched()), []
+    true = METHODS["occlusion"].maps(scene).voice
+    found = faithfulness.curves(scene, true, "voice", until_sure=True, progress=lambda *so: told.append(so))
+    drawn = found.random_deletion.shape[1]
+    assert drawn in (5, 10, 15)
+    assert told == [(n, 21) for n in range(1, drawn + 2)]
+    whole = faithfulness.curves(scene, true, "voice")
+    assert np.array_equal(found.random_deletion, whole.random_deletion[:, :drawn])
+    areas = faithfulness.area(whole.random_deletion)
+    assert faithfulness.sure(faithfulness.area(whole.deletion), *areas.T)
+    assert not faithfulness.sure(areas.mean(1), *areas.T)
+    assert not faithfulness.sure(np.zeros(2), *np.zeros((5, 2)))  # nothing changes: who could say
+
+
 def test_what_is_not_there_is_never_replaced():
     values, valid = torch.tensor([[[5.0, 1.0, 9.0, 3.0]]]), torch.tensor([[[1.0, 1.0, 0.0, 1.0]]])
     assert faithfulness._ranks(values, valid).flatten().tolist() == pytest.approx([0, 2 / 3, 1, 1 / 3])

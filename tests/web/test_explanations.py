@@ -21,6 +21,8 @@ from avemo_core.explain import faithfulness, overlay
 from avemo_core.explain.methods import METHODS
 from avemo_core.labels import LABELS
 from avemo_core.types import AvemoError
+from avemo_core.web import explained
+from avemo_core.web.turns import Rank, Turns
 from tests.conftest import is_one_sentence
 
 from .conftest import EXAMPLES, Served, ended, read, stored, tone
@@ -136,7 +138,14 @@ def test_another_visitor_finds_nothing(site: Served, read_clip: tuple[httpx.Clie
     _, base = read_clip
     other = site.guest()
     paths = ("", "/faces/0.png", "/cam", "/cam/voice.png", "/cam/faces/0.png", "/cam/test/face", "/cross_modal/attention")
-    paths += ("/cam/kept/0.png", "/cam/video/heat.mp4", "/cam/video/heat/progress")
+    paths += (
+        "/cam/twin",
+        "/cam/twin/progress",
+        "/cam/test/face/progress",
+        "/cam/kept/0.png",
+        "/cam/video/heat.mp4",
+        "/cam/video/heat/progress",
+    )
     for path in (*paths, "/cam/sound/kept.wav", "/cam/download/npz"):
         answer = other.get(base + path)
         assert answer.status_code == 404, path
@@ -159,6 +168,71 @@ def test_a_map_is_tested_on_the_window_that_is_shown(
     heaviest = client.get(f"{base}/gradcam/test/voice", params={"target": "anger-fear"}).json()
     assert heaviest["heaviest"] and heaviest["contrast"]
     assert heaviest["window"] == int(np.argmax([one["share"] for one in windows]))
+
+
+def test_a_map_is_compared_with_those_of_untrained_networks(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    query = {"target": "fear", "window": 1}
+    lines = [json.loads(line) for line in client.get(f"{base}/spatial/twin/progress", params=query).text.splitlines()]
+    found = lines[-1]["made"]
+    assert found == client.get(f"{base}/spatial/twin", params=query | {"untrained": 3}).json()
+    assert found["draws"] == 5
+    for which in ("face", "voice"):
+        one = found[which]
+        assert -1 <= one["least"] <= one["most"] <= 1
+        assert 0 <= one["strength"] <= max(abs(one["least"]), abs(one["most"]))
+        verdict = "alike" if one["strength"] >= 0.5 else "unlike" if one["strength"] < 0.3 else "partly alike"
+        assert one["verdict"] == verdict
+    own, twin = (client.get(f"{base}/cam", params=query | more).json() for more in ({}, {"untrained": 0}))
+    assert twin["heading"].startswith("The model's own evidence, weights random 0")
+    assert twin["face"]["shape"] == own["face"]["shape"]
+    assert twin["face"]["most"] < 0.2 * own["face"]["most"]
+
+    def alpha(**more: object) -> int:
+        answer = client.get(f"{base}/cam/voice.png", params=query | {"untrained": 0} | more)
+        return int(np.asarray(Image.open(io.BytesIO(answer.content)))[..., 3].max())
+
+    assert alpha(same_scale="true") < alpha()
+    name = client.get(f"{base}/cam/download/npz", params=query | {"untrained": 0}).headers["content-disposition"]
+    assert "both_agree-cam-fear-window1-random0.npz" in name
+
+
+def test_what_cannot_be_compared_says_why(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    assert "places" in refused(client, f"{base}/channel/twin")
+    last = json.loads(client.get(f"{base}/channel/twin/progress").text.splitlines()[-1])
+    assert "places" in last["error"]
+    assert "from 0 to 4" in refused(client, f"{base}/cam?untrained=5")
+    assert "from 0 to 0" in refused(client, f"{base}/occlusion?untrained=1&window=0")
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "meaning"),
+    [
+        ([0.9, -0.7], "alike", "the clip more than"),
+        ([0.4, -0.3], "partly alike", "some of this map"),
+        ([0.1, -0.2], "unlike", "rests on what was learned"),
+    ],
+)
+def test_the_sign_of_a_correlation_does_not_count(found: list[float], verdict: str, meaning: str) -> None:
+    said = explained._alike(np.arange(3.0), found)
+    assert said["verdict"] == verdict
+    assert meaning in said["meaning"]
+    assert (said["least"], said["most"]) == (min(found), max(found))
+    assert explained._alike(np.zeros(3), [0.0])["verdict"] == "nothing to compare"
+
+
+def test_methods_share_one_pass_of_the_branches(site: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = site.guest()
+    base = f"/api/results/{example(client, 'both_agree')}/explain"
+    model, read = site.services.analyzer.model, []
+    hook = model.face_branch.register_forward_pre_hook(lambda _, given: read.append(len(given[0])))
+    try:
+        for query in ("cam", "gradcam", "spatial", "cam?target=anger", "gradcam?target=anger-fear", "cross_modal"):
+            assert client.get(f"{base}/{query}").status_code == 200
+    finally:
+        hook.remove()
+    assert sum(read) <= len(client.get(base).json()["times"])  # each frame once
 
 
 def test_attention_between_face_and_voice_is_spelled_out(read_clip: tuple[httpx.Client, str]) -> None:
@@ -243,7 +317,8 @@ def test_what_was_computed_is_kept_with_the_reading_and_goes_with_it(site: Serve
     client.get(f"{base}/gradcam?target=anger")
     assert len(made) == 2
     (held,) = site.services.visitors.find(client.cookies["avemo_visitor"]).results.values()  # type: ignore[union-attr]
-    assert len(held.explained) == 2
+    assert [key[0] for key in held.explained].count("explanation") == 2
+    assert len(held.explained) == 3  # and the tensors of the windows, which both share
     monkeypatch.setattr("avemo_core.web.explainer.CACHE_BYTES", 1)
     client.get(f"{base}/gradcam?target=fear")
     assert len(held.explained) == 1
@@ -332,3 +407,22 @@ def test_a_slow_test_lets_quick_maps_pass_and_ends_with_its_page(read_clip: tupl
     answer = client.get(f"{base}/spatial", params={"target": "sadness"}, timeout=20)
     assert answer.status_code == 200
     assert not any(key[0] == "test" and key[2].method == "layercam" for key in held.explained)  # type: ignore[union-attr]
+
+
+def test_a_slow_test_stands_back_while_a_clip_is_read() -> None:
+    read, passes = threading.Event(), []
+    turns = Turns(busy=lambda: not read.is_set())
+
+    def work(pause: Callable[[], None]) -> None:
+        for _ in range(3):
+            pause()
+            passes.append(time.monotonic())
+
+    thread = threading.Thread(target=turns._turn, args=(work, threading.Event(), Rank.SLOW))
+    thread.start()
+    time.sleep(0.3)
+    assert not passes
+    read.set()
+    thread.join(5)
+    assert len(passes) == 3
+    turns.close()
