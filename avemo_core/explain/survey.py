@@ -151,9 +151,7 @@ def survey(
             wanted = [name for name, own in asked if (item.name, name, own) not in there]
             if not wanted:
                 continue
-            found = [
-                one | {"model_id": analyzer.model_id} for one in records(analyzer, untrained, item, wanted, draws, layer)
-            ]
+            found = [one | {"model_id": analyzer.model_id} for one in records(analyzer, item, wanted, draws, layer)]
             file.writelines(json.dumps(one) + "\n" for one in found)
             file.flush()
             done += found
