@@ -58,8 +58,9 @@ def condition_of(face: Reading, voice: Reading) -> str:
 
 
 def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Reading) -> Verdict:
-    """The most likely label with its confidence; abstains below the threshold, where face and voice differ and the answer is
-    neither's, and where there is nothing to read."""
+    """The most likely label with its confidence; abstains below the threshold, where there is nothing to read, and where face
+    and voice differ and the answer is neither's or less sure than each alone is of its own.
+    """
     top = np.sort(both.probabilities)[::-1]
     most = int(both.probabilities.argmax())
     label = LABELS[most] if most < len(LABELS) else LABELS[0]  # an eighth class, calm, counts as neutral
@@ -68,9 +69,10 @@ def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Readi
     if not (face.available or voice.available):
         return Verdict(label, confidence, True, nothing_read(face, voice), used.threshold, None)
     agreement = used.agreement(confidence)
-    if confidence >= used.threshold and not _third(face, voice, both):
+    apart = _third(face, voice, both) or _pull_apart(face, voice, confidence)
+    if confidence >= used.threshold and not apart:
         return Verdict(label, confidence, False, None, used.threshold, agreement)
-    if _third(face, voice, both) or conflict(calibration, face, voice) or _pull_apart(face, voice, confidence):
+    if apart or conflict(calibration, face, voice):
         reason = "face and voice disagree"
     elif top[0] - top[1] < CLOSE:
         reason = "two emotions are close"
