@@ -115,13 +115,17 @@ def records(
                 "method": name,
                 "layer": own.get("layer"),
                 "modality": modality,
-                "deletion": drawn.deletion[0].round(5).tolist(),
-                "insertion": drawn.insertion[0].round(5).tolist(),
-                "random_deletion": drawn.random_deletion[0].mean(0).round(5).tolist(),
-                "random_insertion": drawn.random_insertion[0].mean(0).round(5).tolist(),
+                "deletion": _points(drawn.deletion[0]),
+                "insertion": _points(drawn.insertion[0]),
+                "random_deletion": _points(drawn.random_deletion[0].mean(0)),
+                "random_insertion": _points(drawn.random_insertion[0].mean(0)),
                 "deletion_gain": round(float(drawn.deletion_gain[0]), 5),
                 "insertion_gain": round(float(drawn.insertion_gain[0]), 5),
             }
+
+
+def _points(curve: np.ndarray) -> list[float]:
+    return [round(float(point), 5) for point in curve]
 
 
 def survey(
