@@ -60,7 +60,7 @@ def condition_of(face: Reading, voice: Reading) -> str:
 def verdict(calibration: Calibration, face: Reading, voice: Reading, both: Reading) -> Verdict:
     """The most likely label with its confidence.
 
-    Abstains below the threshold, where there is nothing to read, and where face and voice differ and the answer is neither's,
+    Abstains below the threshold, where there is nothing to read, and where face and voice differ and the answer is neither's
     or less sure than each alone is of its own.
     """
     top = np.sort(both.probabilities)[::-1]
