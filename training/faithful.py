@@ -31,7 +31,8 @@ from .card import RESULTS, filled, table
 from .corpora import manifest
 
 DOCS = RESULTS.parents[1] / "docs" / "faithfulness.md"
-PICTURES, VOICES = 500, 200  # how many of each
+PICTURES = 500
+EACH, EACH_PAIRED = 10, 15  # voices of a person; of the two actors who stand for a language alone
 ASKED = [name for name in METHODS if name != "rollout"]  # which needs stacked layers of attention; this model has one
 LAYER = "stem"  # where methods by gradient are measured again: the first of either branch, whose maps are finest
 CASCADE = ("cam", "gradcam", "layercam", "integrated_gradients", "spatial")
@@ -46,24 +47,23 @@ def spread(items: Sequence[Item], many: int) -> list[Item]:
     return [items[n] for n in np.unique(np.linspace(0, len(items) - 1, many).round().astype(int))]
 
 
-def of_dev_people(root: Path, corpora: Sequence[str], each: int) -> list[Item]:
-    """`each` clips of every dev person of these corpora, evenly over that person's."""
+def of_dev_people(root: Path, corpora: Sequence[str], each: int | None = None) -> list[Item]:
+    """`each` clips of every dev person of these corpora, evenly over that person's; or all."""
     people: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for name in corpora:
         for row in manifest.read(root / name, name):
             if protocol.is_dev(name, row.speaker):
                 people[name, row.speaker].append(Item(f"{name}/{row.path.name}", row.speaker, row.path))
-    return [item for own in people.values() for item in spread(own, min(each, len(own)))]
+    return [item for own in people.values() for item in spread(own, min(each or len(own), len(own)))]
 
 
 def sets(root: Path) -> dict[str, list[Item]]:
     """What is measured: pictures of nobody known, voices and clips of dev people, and neutral talk of others."""
-    voices = (*protocol.STUDIO, *protocol.READ, "java_sed_voice")
-    people = sum(len(protocol.DEV[name]) for name in voices)
+    voices = of_dev_people(root, (*protocol.STUDIO, *protocol.READ), EACH)
     return {
         "faces": spread(survey.items_of(root / "ferplus", "PublicTest"), PICTURES),
-        "voices": of_dev_people(root, voices, -(-VOICES // people)),
-        protocol.PAIRS: of_dev_people(root, [protocol.PAIRS], VOICES),
+        "voices": voices + of_dev_people(root, ["java_sed_voice"], EACH_PAIRED),
+        protocol.PAIRS: of_dev_people(root, [protocol.PAIRS]),
         "grid": survey.items_of(root / "grid"),
     }
 
