@@ -218,7 +218,7 @@ function inspection({ id, material, clips, asked, say, onClip }) {
       el('div', { class: 'ph' }, el('div', {}, heading, where), el('label', { class: 'sp row small dim nw' }, 'Maps', sliders[0])),
       columns,
       el('div', { class: 'row wrap mt4' }, more),
-      el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'A map shows what changed the model\u2019s output, not why a person moved their face or voice. Compare columns: only what several maps that beat random agree on is worth reporting. A dashed line goes round the fifth of a picture that speaks most for the target, whatever the colours; an even map has none. On a shared scale, maps of the same unit have the same colours for the same value, face and voice each.'))),
+      el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'A map shows what changed the model\u2019s output, not why a person moved their face or voice. Compare columns: only what several maps that beat random agree on is worth reporting. A dashed line goes round the strongest fifth of a picture, whatever the colours; what speaks against the target does not count, and an even map has no line. On a shared scale, maps of the same unit have the same colours for the same value, face and voice each.'))),
     steps.root,
     seen(material, watch, mute),
     crossed.root, sound.root);
