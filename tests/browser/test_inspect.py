@@ -172,7 +172,7 @@ def test_the_pointer_reads_time_frequency_and_value(inspect: Callable[..., Page]
     box = spec.bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.9)
-    line = page.locator(".steps-panel .under")
+    line = page.locator(".steps-panel p.under")
     expect(line).to_have_text(re.compile(r"^2\.\d\d s, \d+ to \d+ Hz: \u2212?\d[\d.e\-]* logits$"))
 
 
