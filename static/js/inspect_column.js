@@ -173,7 +173,7 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     face.setAttribute('aria-label', `Face at ${two(material.times[frame])} s${now.facts ? ` with the map: ${now.facts.heading}` : ''}`);
   }
 
-  return { root, show, place, scale, end, waits: () => !now.facts && !now.failed, found: () => now.facts && now };
+  return { root, show, place, scale, end, waits: () => !now.facts && !now.failed, found: () => now.facts && { ...now } };
 }
 
 // Whether the cursor is in what is explained.
