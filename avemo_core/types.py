@@ -161,7 +161,7 @@ class Effect:
     """How the target's probability, uncalibrated, changes without a part of what was explained."""
 
     what: str  # was cut: "strongest 10 % of the face", "0.50 to 1.20 s"
-    share: float  # of the stream's cells, or of both streams'
+    share: float  # of the stream's cells, of both streams', or of the attention's heads
     before: float
     after: float
 

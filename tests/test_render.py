@@ -194,3 +194,28 @@ def test_glyphs_become_lines_inside_their_square(label: str) -> None:
     assert points[:, 0].max() <= 119
     assert points[:, 1].min() >= 201
     assert points[:, 1].max() <= 219
+
+
+def test_an_outline_holds_the_strongest_fifth_of_the_drawn_map() -> None:
+    values = np.arange(10.0)[:, None].repeat(10, axis=1)
+    (line,) = render.top_outline(render.stretched(values, 96, 96))
+    assert line.min(0) == pytest.approx([0, 0.8], abs=0.02)  # the two last rows, from edge to edge
+    assert line.max(0) == pytest.approx([1, 1], abs=0.02)
+    (again,) = render.top_outline(1000 * render.stretched(values, 96, 96))
+    assert again == pytest.approx(line)  # of the values, not of the scale they are drawn on
+    few = np.zeros((10, 10))
+    few[2, 3] = 1  # less than a fifth is above zero: only that
+    (line,) = render.top_outline(few)
+    assert line.min(0) == pytest.approx([0.25, 0.15])  # as far as the cell reaches between the middles of its neighbours
+    assert line.max(0) == pytest.approx([0.45, 0.35])
+
+
+@pytest.mark.parametrize("values", [np.zeros((6, 6)), np.full((6, 6), 0.3), -np.eye(6), np.zeros((0, 6))])
+def test_an_even_map_or_one_against_the_target_has_no_outline(values: np.ndarray) -> None:
+    assert render.top_outline(values) == []
+
+
+def test_a_path_has_only_the_points_where_it_turns() -> None:
+    square = np.array([(0, 0), (0.25, 0), (0.5, 0), (0.5, 0.5), (0.5, 0.5), (0, 0.5), (0, 0)])
+    assert render.svg_path([square]) == "M0 0L500 0L500 500L0 500L0 0"
+    assert render.svg_path([]) == ""

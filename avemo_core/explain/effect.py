@@ -5,18 +5,22 @@ itself is cut, so windows that overlap lack the same. Probabilities are those of
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..sound import mel_edges_hz
 from ..types import SOUND_HOP_S, AvemoError, Effect, Explanation
 from .faithfulness import MODALITIES, probability
+from .methods.attention import check_head
 from .methods.perturbation import blurred, levelled
 from .scene import Scene
+
+ASKING = {"face_to_voice": "face_asks", "voice_to_face": "voice_asks"}  # direction of attention -> its module
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,35 @@ def of_part(scene: Scene, part: Part) -> Effect:
         which = " or ".join(part.modalities)
         raise AvemoError(f"Nothing that was explained of the {which} lies at {part.said}; choose another span or region.")
     return _effect(scene, part.said, cells)
+
+
+def of_attention(scene: Scene, direction: str, head: int | None = None) -> Effect:
+    """With one direction of cross-modal attention made uniform: every moment of the other stream, and none, weighs as much.
+
+    Of one `head`, by its number, the others as they are, or of all. AvemoError where there is no such attention or head.
+    """
+    if scene.missing:
+        name, reason = next(iter(scene.missing.items()))
+        raise AvemoError(f"There is no attention between face and voice to cut without the {name}: {reason}.")
+    model = deepcopy(scene.model)  # threads share the model
+    attention = getattr(model, ASKING[direction]).attention
+    if head is not None:
+        check_head(head, attention.num_heads)
+    even_out(attention, head)
+    with torch.no_grad():
+        left = replace(scene, model=model).fuse(*scene.maps).logits
+    what = f"attention {direction.replace('_', ' ')}" + ("" if head is None else f", head {head}")
+    share = 1.0 if head is None else 1 / attention.num_heads
+    return Effect(what, share, _clip(scene, scene.output.logits), _clip(scene, left))
+
+
+@torch.no_grad()
+def even_out(attention: nn.MultiheadAttention, head: int | None = None) -> None:
+    """Make a head, or all of them, weigh all keys that are there alike: a query of zeros prefers none."""
+    width = attention.embed_dim if head is None else attention.head_dim
+    rows = slice((head or 0) * width, ((head or 0) + 1) * width)  # queries come first in what is projected together
+    attention.in_proj_weight[rows] = 0
+    attention.in_proj_bias[rows] = 0
 
 
 def _explained(scene: Scene) -> dict[str, np.ndarray]:

@@ -30,6 +30,7 @@ DYNAMIC_RANGE = 18.4  # natural log of power: 80 dB under the loudest band is dr
 DARKEST, BRIGHTEST = np.array([0x14, 0x18, 0x21]), np.array([0xE9, 0xEA, 0xE8])  # grey, so that colour means evidence
 TOP_SHARE = 0.2  # the contour goes round the strongest fifth of the cells
 FULL = 0.9  # quantile of what speaks for the target from which on a cell is kept whole
+EVEN = 1e-5  # of the strongest cell: what differs by less is rounding
 FAINTEST = 0.1  # of the scale: weaker than this is not worth a contour
 
 
@@ -99,10 +100,36 @@ def contour_level(evidence: np.ndarray, whole: float) -> float | None:
     return level if float(evidence.max()) > level else None
 
 
+def top_outline(values: np.ndarray) -> list[np.ndarray]:
+    """A map [h,w] as it is drawn -> lines [n,2] round its strongest fifth, x and y as shares of the picture from its corner.
+
+    Strong is what speaks for the target; where less than a fifth does, all of that. A zero or even map has no lines.
+    """
+    marked = np.maximum(values, 0.0)
+    if not marked.size or np.ptp(marked) <= EVEN * marked.max():
+        return []
+    level = float(np.quantile(marked, 1 - TOP_SHARE))
+    y, x = ((np.arange(n) + 0.5) / n for n in values.shape)
+    return [np.clip(line, 0, 1) for line in contours(marked, x, y, level)]
+
+
 def contours(evidence: np.ndarray, x: np.ndarray, y: np.ndarray, level: float) -> list[np.ndarray]:
-    """Evidence [len(y), len(x)] at these places -> closed lines [n,2] of x, y round the cells above a positive `level`."""
+    """Evidence [len(y), len(x)] at these places -> closed lines [n,2] of x, y round the cells above a `level` from 0 on."""
     drawn = contourpy.contour_generator(_outward(x), _outward(y), np.pad(evidence, 1), line_type=contourpy.LineType.Separate)
     return [np.asarray(line) for line in drawn.lines(level)]
+
+
+def svg_path(lines: list[np.ndarray]) -> str:
+    """Lines [n,2] as shares of a picture -> an SVG path in thousandths of it, only with the points where they turn."""
+    return "".join("M" + "L".join(f"{x} {y}" for x, y in _corners(np.rint(line * 1000).astype(int))) for line in lines)
+
+
+def _corners(line: np.ndarray) -> np.ndarray:
+    """int [n,2] -> its ends and the points where it turns."""
+    line = line[np.append(True, np.diff(line, axis=0).any(1))]
+    steps = np.diff(line, axis=0)
+    turns = steps[1:, 0] * steps[:-1, 1] != steps[1:, 1] * steps[:-1, 0]
+    return line[np.concatenate(([True], turns, [True]))] if len(line) > 1 else line
 
 
 def _outward(places: np.ndarray) -> np.ndarray:

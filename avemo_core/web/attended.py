@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import SOUND_HOP_S, Explanation
+from ..types import SOUND_HOP_S, Effect, Explanation
 from .explained import packed
 
 BLOCK = 8  # columns of the sound in one of the matrix: the voice branch weighs 80 ms at a time
@@ -37,6 +37,12 @@ def page_attention(found: Explanation) -> dict[str, Any]:
             "voice_to_face": near(to_face, found.voice_times_s, found.face_times_s),
         },
     }
+
+
+def cut(effects: dict[str, Effect]) -> dict[str, Any]:
+    """The target's probability, and by direction how it changes with that attention made uniform."""
+    before = next(iter(effects.values())).before
+    return {"before": before, "change": {direction: -one.fall for direction, one in effects.items()}}
 
 
 def _row(row: np.ndarray, starts: np.ndarray, ends: np.ndarray, time_s: float) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from .. import presence
 from ..explain import figure, overlay, render
 from ..explain.faithfulness import Curves, area, sure
 from ..explain.methods import METHODS
+from ..explain.methods.gradients import layers_of
 from ..labels import LABELS
+from ..model.attention_cam import AttentionCAM
 from ..types import FACE_STEP_S, ClipResult, Explanation
 from . import wording
 
@@ -21,8 +23,8 @@ ALIKE, UNLIKE = 0.5, 0.3  # mean rank correlation without its sign, from which o
 SLOW = ("integrated_gradients", "occlusion")  # many passes of the model for each window
 
 
-def material(result: ClipResult) -> dict[str, Any]:
-    """What can be explained in a reading: its frames, windows, streams, and every method there is."""
+def material(result: ClipResult, model: AttentionCAM) -> dict[str, Any]:
+    """What can be explained in a reading: its frames, windows, streams, and every method there is with its options."""
     track, heard = render.person(result), result.sound
     voice = heard is not None and heard.log_mel.shape[1] > 0
     ticks = [{"hz": hz, "top": share} for hz, share in render.frequency_ticks()]
@@ -33,9 +35,18 @@ def material(result: ClipResult) -> dict[str, Any]:
         "label": LABELS[int(result.both.probabilities.argmax())],
         "missing": {r.condition: r.reason for r in (result.face, result.voice) if not r.available},
         "methods": [
-            {"name": name, "title": one.title, "source": one.source, "targeted": one.targeted, "slow": name in SLOW}
+            {
+                "name": name,
+                "title": one.title,
+                "source": one.source,
+                "targeted": one.targeted,
+                "slow": name in SLOW,
+                "layered": "layer" in one.options,
+            }
             for name, one in METHODS.items()
         ],
+        "layers": layers_of(model),
+        "heads": model.face_asks.attention.num_heads,
         "times": [round(float(t), 3) for t in moments(result)],
         "present": None if track is None else [bool(there) for there in track.present],
         "chunk": CHUNK,
@@ -116,7 +127,8 @@ def facts(result: ClipResult, found: Explanation) -> dict[str, Any]:
     """One explanation: scales and colours of its maps, the voice's values as they are drawn, reasons where there is none."""
     face = voice = None
     if found.face is not None:
-        face = {"shape": list(found.face.shape[1:])} | _bar(found.face, found.signed)
+        outlined = bool(np.ptp(np.maximum(found.face, 0), axis=(1, 2)).any())
+        face = {"shape": list(found.face.shape[1:]), "outlined": outlined} | _bar(found.face, found.signed)
     if found.voice is not None:
         values, _ = render.over_clip(found.voice, found.voice_times_s, result.clip.duration_s)
         voice = {
@@ -124,6 +136,7 @@ def facts(result: ClipResult, found: Explanation) -> dict[str, Any]:
             "edges_hz": [round(float(hz), 1) for hz in found.voice_edges_hz],
             "rows": render.band_rows(found.voice_edges_hz).tolist(),
             "values": packed(values),
+            "outline": voice_outline(result, found),
         } | _bar(found.voice, found.signed)
     return {
         "method": found.method,
@@ -166,14 +179,36 @@ def crops(result: ClipResult, chunk: int) -> np.ndarray | None:
     return np.hstack(shown) if shown else None
 
 
-def face_maps(found: Explanation, chunk: int, ruler: Explanation | None = None) -> np.ndarray | None:
-    """RGBA uint8 [96, 96 * n, 4] to lay over `crops`, on the clip's one scale or `ruler`'s; None where there are none."""
+def face_maps(found: Explanation, chunk: int, whole: float | None = None) -> np.ndarray | None:
+    """RGBA uint8 [96, 96 * n, 4] to lay over `crops`, on a scale that ends at `whole`; None where there are none.
+
+    Without `whole` the scale is the map's own, one for the clip.
+    """
     if found.face is None:
         return None
-    whole = figure.scale((ruler or found).face)
+    whole = figure.scale(found.face) if whole is None else whole
     shown = found.face[chunk * CHUNK : (chunk + 1) * CHUNK]
     pictures = [render.coloured(render.stretched(one, MAP_PX, MAP_PX), whole, found.signed) for one in shown]
     return np.hstack(pictures) if pictures else None
+
+
+def face_outlines(found: Explanation, chunk: int) -> list[str]:
+    """SVG paths round the strongest fifth of each frame's map in a chunk, resampled as it is drawn; "" of an even one."""
+    shown = () if found.face is None else found.face[chunk * CHUNK : (chunk + 1) * CHUNK]
+    return [render.svg_path(render.top_outline(render.stretched(one, MAP_PX, MAP_PX))) for one in shown]
+
+
+def voice_outline(result: ClipResult, found: Explanation) -> str:
+    """SVG path over the spectrogram round the strongest fifth of what was explained of the voice; "" of an even map."""
+    assert found.voice is not None
+    values, times = render.over_clip(found.voice, found.voice_times_s, result.clip.duration_s)
+    heard = found.voice_times_s
+    inside = (times >= max(found.start_s, heard[0])) & (times <= min(found.end_s, heard[-1])) if len(heard) else times < 0
+    if not inside.any():
+        return ""
+    first, count = int(inside.argmax()), int(inside.sum())
+    lines = render.top_outline(np.repeat(values[:, inside], render.band_rows(found.voice_edges_hz), axis=0)[::-1])
+    return render.svg_path([(line * (count, 1) + (first, 0)) / (len(times), 1) for line in lines])
 
 
 def face_masks(found: Explanation, chunk: int) -> np.ndarray | None:
@@ -185,13 +220,14 @@ def face_masks(found: Explanation, chunk: int) -> np.ndarray | None:
     return np.hstack([np.dstack([np.zeros((MAP_PX, MAP_PX, 3), np.uint8), one]) for one in opaque]) if opaque else None
 
 
-def voice_map(result: ClipResult, found: Explanation, ruler: Explanation | None = None) -> np.ndarray | None:
-    """RGBA uint8 [240,W,4] to lay over the spectrogram, on its own scale or on `ruler`'s."""
+def voice_map(result: ClipResult, found: Explanation, whole: float | None = None) -> np.ndarray | None:
+    """RGBA uint8 [240,W,4] to lay over the spectrogram, on its own scale or on one that ends at `whole`."""
     if found.voice is None:
         return None
     values, _ = render.over_clip(found.voice, found.voice_times_s, result.clip.duration_s)
     rows = render.band_rows(found.voice_edges_hz)
-    return render.coloured(np.repeat(values, rows, axis=0)[::-1], figure.scale((ruler or found).voice), found.signed)
+    whole = figure.scale(found.voice) if whole is None else whole
+    return render.coloured(np.repeat(values, rows, axis=0)[::-1], whole, found.signed)
 
 
 def twinned(own: Explanation, alike: list[dict[str, float]]) -> dict[str, Any]:
@@ -235,8 +271,13 @@ def tested(curves: Curves, window: int, heaviest: bool, contrast: bool, start_s:
 
 
 def file_name(name: str, found: Explanation, suffix: str) -> str:
-    """ "clip-gradcam-anger-disgust-window2.svg", or ...-random0.svg of a network with random weights."""
+    """ "clip-gradcam-anger-disgust-window2.svg", or ...-stage1-random0.svg of a layer, of random weights."""
     method = found.method.replace("+", "p")
     window = "" if found.window is None else f"-window{found.window}"
-    weights = f"-{found.settings['weights']}".replace(" ", "") if "weights" in found.settings else ""
-    return f"{Path(name).stem}-{method}-{'-'.join(found.target)}{window}{weights}.{suffix}"
+    own = "".join(f"-head{one}" if key == "head" else f"-{one}".replace(" ", "") for key, one in found.settings.items())
+    return f"{Path(name).stem}-{method}-{'-'.join(found.target)}{window}{own}.{suffix}"
+
+
+def zip_name(name: str, target: tuple[str, ...], window: int | None) -> str:
+    """ "clip-maps-anger-disgust-window2.zip"."""
+    return f"{Path(name).stem}-maps-{'-'.join(target)}{'' if window is None else f'-window{window}'}.zip"

@@ -1,7 +1,9 @@
 """Explanations of held readings, computed once: maps, their test against random ones, what they keep of sound and video."""
 
+import io
 import threading
 import weakref
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -11,8 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..explain import faithfulness, listen, overlay
-from ..explain.explanation import laid
+from ..explain import effect, faithfulness, figure, listen, overlay
+from ..explain.explanation import laid, settings_of
 from ..explain.methods import METHODS
 from ..explain.methods.maps import Maps
 from ..explain.scene import Scene, scene_of, target_of, towards
@@ -63,17 +65,27 @@ class Watched(Scene):
 class Choice:
     """What is asked: one method, one target or two to be contrasted, one window or None for all.
 
-    `untrained` is the seed of random weights in the place of what was learned, None for the model itself.
+    `untrained` is the seed of random weights in the place of what was learned, None for the model itself. `layer` and `head`
+    are of methods with such an option: None for the last layer, for the mean of all heads.
     """
 
     method: str
     target: tuple[str, ...]
     window: int | None
     untrained: int | None = None
+    layer: str | None = None
+    head: int | None = None
 
     @property
     def slow(self) -> bool:
-        return self.method in SLOW
+        """An earlier layer takes a pass through the branches and back for each window."""
+        return self.method in SLOW or self.layer is not None
+
+    @property
+    def options(self) -> dict[str, str | int]:
+        """What the method takes beside the windows."""
+        given = {"layer": self.layer, "head": self.head}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def twins(self) -> int:
@@ -130,24 +142,32 @@ class Explainer:
         self._lock = threading.Lock()
 
     def choice(
-        self, held: Held, method: str, target: str | None, window: int | None, untrained: int | None = None
+        self,
+        held: Held,
+        method: str,
+        target: str | None,
+        window: int | None,
+        untrained: int | None = None,
+        layer: str | None = None,
+        head: int | None = None,
     ) -> Choice:
-        """AvemoError where there is no such method, target, window or twin, or where it would take too much."""
+        """AvemoError where there is no such method, target, window, option or twin, or where it would take too much."""
         result = held.result
         if method not in METHODS:
             raise AvemoError(f"Unknown method {method!r}; choose one of {', '.join(METHODS)}.")
         count, seconds = len(result.window_start_s), result.clip.duration_s
         if window is not None and not 0 <= window < count:
             raise AvemoError(f"There is no window {window} in this clip; it has {count}, numbered from 0 to {count - 1}.")
-        if method in SLOW and window is None and count > MOST_SLOW_WINDOWS:
-            title = METHODS[method].title
+        settings_of([METHODS[method]], layer, head)
+        chosen = Choice(method, target_of(result, target or None), window, untrained, layer, head)
+        if chosen.slow and window is None and count > MOST_SLOW_WINDOWS:
+            title = METHODS[method].title + ("" if layer is None else " of an earlier layer")
             raise AvemoError(f"{title} of all {count} windows would take minutes; choose one window.")
         if method == "cross_modal" and seconds > MOST_ATTENTION_S:
             longest = f"{MOST_ATTENTION_S:g} s"
             raise AvemoError(
                 f"Attention between face and voice is shown of clips of {longest} at most, not of {seconds:.0f} s."
             )
-        chosen = Choice(method, target_of(result, target or None), window, untrained)
         if untrained is not None and not 0 <= untrained < chosen.twins:
             last = chosen.twins - 1
             raise AvemoError(f"There is no untrained network {untrained}; they are numbered from 0 to {last}.")
@@ -187,13 +207,34 @@ class Explainer:
     def _made(self, held: Held, choice: Choice, pause: Pause) -> Explanation:
         scene = self.scene(held, choice, pause)
         found = laid(scene, choice.method, self.maps(held, choice, scene), choice.target, choice.window)
-        return found if choice.untrained is None else replace(found, settings={"weights": f"random {choice.untrained}"})
+        weights: dict[str, str | int] = {} if choice.untrained is None else {"weights": f"random {choice.untrained}"}
+        return replace(found, settings=choice.options | weights)
 
     def maps(self, held: Held, choice: Choice, scene: Scene) -> Maps:
         """The maps of the windows themselves; those of one window are kept, since its test needs them too."""
         if choice.window is None or choice.untrained is not None:
-            return METHODS[choice.method].maps(scene)
-        return self.kept(held, ("maps", choice), lambda: METHODS[choice.method].maps(scene))
+            return METHODS[choice.method].maps(scene, **choice.options)
+        return self.kept(held, ("maps", choice), lambda: METHODS[choice.method].maps(scene, **choice.options))
+
+    def cut_attention(self, held: Held, choice: Choice, pause: Pause) -> dict[str, effect.Effect]:
+        """What becomes of the target with either direction of cross-modal attention made uniform."""
+
+        def make() -> dict[str, effect.Effect]:
+            scene = self.scene(held, choice, pause)
+            return {direction: effect.of_attention(scene, direction, choice.head) for direction in effect.ASKING}
+
+        return self.kept(held, ("attention cut", choice), make)
+
+    def together(self, held: Held, choices: list[Choice], pause: Pause) -> bytes:
+        """ZIP of several maps: the raw arrays and both figures of each, under the names that each has alone."""
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:  # arrays and pictures are compressed already
+            for choice in dict.fromkeys(choices):
+                found = self.explanation(held, choice, pause)
+                for kind in figure.KINDS:
+                    pause()
+                    archive.writestr(explained.file_name(held.name, found, kind), figure.export(held.result, found, kind))
+        return out.getvalue()
 
     def twin(self, held: Held, choice: Choice, pause: Pause, progress: Progress = quiet) -> dict[str, Any]:
         """How alike the map is to those of untrained networks: what they show too is the clip, not what was learned."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from ..explain import faithfulness, figure, overlay, render
@@ -17,6 +17,7 @@ from .services import Services
 from .turns import Rank, Turns
 from .visitors import GONE, Held
 
+Whole = Annotated[float | None, Query(gt=0, allow_inf_nan=False)]  # where the scale of a map's colours ends
 SOUNDS = ("whole", "kept", "rest")
 MEDIA = {"npz": "application/octet-stream", "svg": "image/svg+xml", "png": "image/png"}
 
@@ -39,23 +40,25 @@ class Asking:
             target: str | None = None,
             window: int | None = None,
             untrained: int | None = None,
+            layer: str | None = None,
+            head: int | None = None,
         ) -> Asked:
-            return Asked(held, explainer.choice(held, method, target, window, untrained))
+            return Asked(held, explainer.choice(held, method, target, window, untrained, layer, head))
+
+        def together_of(
+            held: Annotated[Held, Depends(held_of)],
+            methods: str,
+            target: str | None = None,
+            window: int | None = None,
+            layer: str | None = None,
+        ) -> list[Asked]:
+            """Several methods, of which those with layers read that one."""
+            layered = [name for name, one in METHODS.items() if "layer" in one.options]
+            own = {name: layer if name in layered else None for name in methods.split(",")}
+            return [Asked(held, explainer.choice(held, name, target, window, layer=one)) for name, one in own.items()]
 
         async def found_of(request: Request, asked: Annotated[Asked, Depends(asked_of)]) -> Explanation:
             return await turns.run(request, lambda pause: explainer.explanation(asked.held, asked.choice, pause), asked.rank)
-
-        async def ruler_of(
-            request: Request,
-            asked: Annotated[Asked, Depends(asked_of)],
-            found: Annotated[Explanation, Depends(found_of)],
-            same_scale: bool = False,
-        ) -> Explanation:
-            """Whose scale an untrained network's map is drawn with: its own, or that of the model's map."""
-            own = asked.learned
-            if not same_scale or own == asked:
-                return found
-            return await turns.run(request, lambda pause: explainer.explanation(own.held, own.choice, pause), own.rank)
 
         def look_of(
             asked: Annotated[Asked, Depends(asked_of)],
@@ -68,7 +71,7 @@ class Asking:
 
         self.visitors, self.turns, self.explainer = visitors, turns, explainer
         self.held, self.asked, self.found = Depends(held_of), Depends(asked_of), Depends(found_of)
-        self.ruler, self.look = Depends(ruler_of), Depends(look_of)
+        self.together, self.look = Depends(together_of), Depends(look_of)
 
 
 def router(services: Services) -> APIRouter:
@@ -91,7 +94,7 @@ def _readings(routes: APIRouter, asking: Asking) -> None:
 
     @routes.get("/{result_id}/explain")
     def material(held: Annotated[Held, asking.held]) -> dict[str, Any]:
-        return explained.material(held.result)
+        return explained.material(held.result, asking.explainer.services.analyzer.model)
 
     @routes.get("/{result_id}/explain/faces/{chunk}.png")
     def faces(held: Annotated[Held, asking.held], chunk: int) -> Response:
@@ -100,25 +103,27 @@ def _readings(routes: APIRouter, asking: Asking) -> None:
 
 def _maps(routes: APIRouter, asking: Asking) -> None:
     """One explanation: its facts and its pictures."""
-    asks, gives, rules = asking.asked, asking.found, asking.ruler
+    asks, gives, turns, explainer = asking.asked, asking.found, asking.turns, asking.explainer
 
     @routes.get("/{result_id}/explain/{method}")
     def explanation(asked: Annotated[Asked, asks], found: Annotated[Explanation, gives]) -> dict[str, Any]:
         return explained.facts(asked.held.result, found)
 
     @routes.get("/{result_id}/explain/{method}/faces/{chunk}.png")
-    def face_maps(found: Annotated[Explanation, gives], ruler: Annotated[Explanation, rules], chunk: int) -> Response:
-        return _picture(explained.face_maps(found, max(0, chunk), ruler))
+    def face_maps(found: Annotated[Explanation, gives], chunk: int, whole: Whole = None) -> Response:
+        return _picture(explained.face_maps(found, max(0, chunk), whole))
+
+    @routes.get("/{result_id}/explain/{method}/outlines/{chunk}.json")
+    def face_outlines(found: Annotated[Explanation, gives], chunk: int) -> list[str]:
+        return explained.face_outlines(found, max(0, chunk))
 
     @routes.get("/{result_id}/explain/{method}/kept/{chunk}.png")
     def face_masks(found: Annotated[Explanation, gives], chunk: int) -> Response:
         return _picture(explained.face_masks(found, max(0, chunk)))
 
     @routes.get("/{result_id}/explain/{method}/voice.png")
-    def voice_map(
-        asked: Annotated[Asked, asks], found: Annotated[Explanation, gives], ruler: Annotated[Explanation, rules]
-    ) -> Response:
-        return _picture(explained.voice_map(asked.held.result, found, ruler))
+    def voice_map(asked: Annotated[Asked, asks], found: Annotated[Explanation, gives], whole: Whole = None) -> Response:
+        return _picture(explained.voice_map(asked.held.result, found, whole))
 
     @routes.get("/{result_id}/explain/{method}/attention")
     def attention(found: Annotated[Explanation, gives]) -> dict[str, Any]:
@@ -127,6 +132,14 @@ def _maps(routes: APIRouter, asking: Asking) -> None:
             reason = next(iter(found.missing.values()), f"{title} is not between face and voice")
             raise AvemoError(f"There is no attention between face and voice here: {reason}.")
         return attended.page_attention(found)
+
+    @routes.get("/{result_id}/explain/{method}/attention/cut")
+    async def cut_attention(request: Request, asked: Annotated[Asked, asks]) -> dict[str, Any]:
+        if asked.choice.method != "cross_modal":
+            title = METHODS[asked.choice.method].title
+            raise AvemoError(f"There is no attention between face and voice to cut: {title} is not between them.")
+        cut = await turns.run(request, lambda pause: explainer.cut_attention(asked.held, asked.choice, pause), asked.rank)
+        return attended.cut(cut)
 
 
 def _checks(routes: APIRouter, asking: Asking) -> None:
@@ -169,6 +182,15 @@ def _checks(routes: APIRouter, asking: Asking) -> None:
 def _files(routes: APIRouter, asking: Asking) -> None:
     """What is listened to, watched, or taken away."""
     turns, explainer, asks, gives = asking.turns, asking.explainer, asking.asked, asking.found
+
+    @routes.get("/{result_id}/maps.zip")
+    async def together(request: Request, asked: Annotated[list[Asked], asking.together]) -> Response:
+        held, choices = asked[0].held, [one.choice for one in asked]
+        made = await turns.run(
+            request, lambda pause: explainer.together(held, choices, pause), max(one.rank for one in asked)
+        )
+        headers = {"content-disposition": attachment(explained.zip_name(held.name, choices[0].target, choices[0].window))}
+        return Response(made, media_type="application/zip", headers=headers)
 
     @routes.get("/{result_id}/explain/{method}/sound/{part}.wav")
     async def sound(request: Request, asked: Annotated[Asked, asks], part: str) -> Response:

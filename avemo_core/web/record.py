@@ -113,13 +113,9 @@ def _evidence(result: ClipResult, label: str) -> dict[str, Any]:
         "voice": voice,
         "bias": float(maps.bias[k]),
         "logit": float(maps.bias[k]) + (face or 0.0) + (voice or 0.0),
-        "face_contours": [_path(lines) for lines in render.face_contours(result, label)],
-        "voice_contour": _path(render.voice_contours(result, label)),
+        "face_contours": [render.svg_path(lines) for lines in render.face_contours(result, label)],
+        "voice_contour": render.svg_path(render.voice_contours(result, label)),
     }
-
-
-def _path(lines: list[np.ndarray]) -> str:
-    return "".join("M" + "L".join(f"{x * 1000:.0f} {y * 1000:.0f}" for x, y in line) for line in lines)
 
 
 def _people(result: ClipResult) -> list[dict[str, Any]]:

@@ -23,6 +23,17 @@ export function svg(tag, props = {}, ...children) {
 export const icon = (name) =>
   svg('svg', { class: 'ic', viewBox: '0 0 20 20', 'aria-hidden': 'true' }, svg('use', { href: `/static/icons.svg#${name}` }));
 
+// A dark line under a dashed light one can be seen on any picture.
+export function contour(path) {
+  const under = svg('path', { class: 'under' });
+  const set = path.setAttribute.bind(path);
+  path.setAttribute = (name, value) => {
+    set(name, value);
+    if (name === 'd') under.setAttribute('d', value);
+  };
+  return svg('svg', { class: 'contour', viewBox: '0 0 1000 1000', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, under, path);
+}
+
 export const LABELS = ['neutral', 'happiness', 'sadness', 'anger', 'fear', 'disgust', 'surprise'];
 
 export const two = (value) => value.toFixed(2);

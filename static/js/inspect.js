@@ -80,9 +80,12 @@ function inspection({ id, material, clips, asked, say, onClip }) {
   const tests = inTurn();
   const parts = [];
 
-  const query = () => {
-    const target = view.contrast ? `${view.target}-${view.contrast}` : view.target;
-    return new URLSearchParams({ target, ...(view.window === null ? {} : { window: view.window }) }).toString();
+  // What is asked of a method; without its name, of any of them.
+  const query = (name = null) => {
+    const asks = new URLSearchParams({ target: view.contrast ? `${view.target}-${view.contrast}` : view.target });
+    if (view.window !== null) asks.set('window', view.window);
+    if (view.layer && material.methods.some((one) => one.name === name && one.layered)) asks.set('layer', view.layer);
+    return asks.toString();
   };
 
   function keep() {
@@ -90,6 +93,9 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     if (view.contrast) kept.contrast = view.contrast;
     kept.methods = view.methods.join(',');
     if (view.window !== null) kept.window = view.window;
+    if (view.layer) kept.layer = view.layer;
+    if (view.scale === 'shared') kept.scale = view.scale;
+    if (view.head !== '') kept.head = view.head;
     kept.time = two(material.times[view.frame] ?? 0);
     history.replaceState(null, '', `/inspect?${new URLSearchParams(kept)}`);
   }
@@ -100,10 +106,10 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     heading.textContent = view.contrast ? `What speaks for ${view.target} rather than ${view.contrast}` : `What speaks for ${view.target}`;
     tests.clear();
     chooser.dress();
-    parts.forEach((one, i) => one.show(view.methods[i], query()));
+    parts.forEach((one, i) => one.show(view.methods[i], query(view.methods[i])));
     steps.windowed();
     maps();
-    sound.choose(query());
+    sound.choose(query);
     crossed.show(query());
     mute.show();
     keep();
@@ -123,8 +129,20 @@ function inspection({ id, material, clips, asked, say, onClip }) {
 
   // What is known of the columns' maps has changed.
   function maps() {
+    scale();
     steps.method();
     watch.method();
+  }
+
+  // On a shared scale the strongest of the maps with the same unit has the end of the colours, of face and voice each.
+  function scale() {
+    const found = parts.map((one) => one.found()).filter(Boolean);
+    const most = (unit, which) => Math.max(...found.filter(({ facts }) => facts.unit === unit).map(({ facts }) => facts[which]?.most ?? 0));
+    const whole = ({ facts }, which) => (view.scale === 'shared' && most(facts.unit, which) > (facts[which]?.most ?? Infinity) ? most(facts.unit, which) : null);
+    parts.forEach((one) => one.found() && one.scale({ face: whole(one.found(), 'face'), voice: whole(one.found(), 'voice') }));
+    const named = found.map(({ name }) => name).join(',');
+    const layered = view.layer ? `&layer=${encodeURIComponent(view.layer)}` : '';
+    chooser.offer(found.length && !parts.some((one) => one.waits()) ? `${base}/maps.zip?${query()}${layered}&methods=${encodeURIComponent(named)}` : null);
   }
 
   function fade(strength) {
@@ -171,10 +189,10 @@ function inspection({ id, material, clips, asked, say, onClip }) {
   }
 
   function one(i) {
-    parts[i].show(view.methods[i], query());
+    parts[i].show(view.methods[i], query(view.methods[i]));
     parts[i].place();
     maps();
-    sound.choose(query());
+    sound.choose(query);
     keep();
   }
 
@@ -185,13 +203,13 @@ function inspection({ id, material, clips, asked, say, onClip }) {
     changed();
     placed();
   } }, 'Add a method');
-  const chooser = controls({ material, clips, id, view, onClip, onChange: changed, onWindow: choose });
+  const chooser = controls({ material, clips, id, view, onClip, onChange: changed, onWindow: choose, onScale: () => { maps(); keep(); } });
   const steps = stepper({ base, material, view, faces, found: (i) => parts[i]?.found(), onAt: at, onGo: go, onWindow: choose });
   const sliders = ['How strongly the maps are drawn', 'Opacity of the heat over the clip'].map((name) =>
     el('input', { type: 'range', min: '0', max: '100', value: '100', 'aria-label': name, oninput: (event) => fade(event.target.value / 100) }));
   const watch = watching({ base, material, view, found: (i) => parts[i]?.found(), strength: sliders[1], onTime: at });
   const mute = muting({ material, view, onMute: () => watch.muted() });
-  const crossed = attention({ base, material, view, onGo: go });
+  const crossed = attention({ base, material, view, onGo: go, onHead: () => { crossed.show(query()); keep(); } });
   const sound = listening({ base, material, view, onTime: at });
 
   const whole = el('div', { class: 'whole' },
@@ -200,7 +218,7 @@ function inspection({ id, material, clips, asked, say, onClip }) {
       el('div', { class: 'ph' }, el('div', {}, heading, where), el('label', { class: 'sp row small dim nw' }, 'Maps', sliders[0])),
       columns,
       el('div', { class: 'row wrap mt4' }, more),
-      el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'A map shows what changed the model\u2019s output, not why a person moved their face or voice. Compare columns: only what several maps that beat random agree on is worth reporting.'))),
+      el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'A map shows what changed the model\u2019s output, not why a person moved their face or voice. Compare columns: only what several maps that beat random agree on is worth reporting. A dashed line goes round the strongest fifth of a picture, whatever the colours; what speaks against the target does not count, and an even map has no line. On a shared scale, maps of the same unit have the same colours for the same value, face and voice each.'))),
     steps.root,
     seen(material, watch, mute),
     crossed.root, sound.root);
@@ -250,6 +268,9 @@ function read(asked, material) {
     contrast: named('contrast') ? asked.get('contrast') : '',
     methods: methods.length ? methods : [...FIRST],
     window: window !== null && window < material.windows.length ? window : null,
+    layer: material.layers.includes(asked.get('layer')) ? asked.get('layer') : '',
+    scale: asked.get('scale') === 'shared' ? 'shared' : 'map',
+    head: /^\d+$/.test(asked.get('head') ?? '') && Number(asked.get('head')) < material.heads ? String(Number(asked.get('head'))) : '',
     frame,
     opacity: 1,
     muted: { face: false, voice: false },

@@ -1,13 +1,18 @@
 // Which sounds each frame attended to: the matrix, its margins, and the row at the cursor in words.
 
-import { api, el, icon, numbers, two } from './dom.js';
+import { api, el, icon, numbers, signed, two } from './dom.js';
 
 const WIDTH = 720;
 const HEIGHT = 360;
 const MARGIN = 56;
 const METHOD = 'cross_modal';
+const DIRECTIONS = { face_to_voice: 'Face reads voice', voice_to_face: 'Voice reads face' };
 
-export function attention({ base, material, view, onGo }) {
+export function attention({ base, material, view, onGo, onHead }) {
+  const heads = Array.from({ length: material.heads }, (_, n) => el('option', { value: String(n) }, `Head ${n}`));
+  const head = el('select', { 'aria-label': 'Head of the attention' }, el('option', { value: '' }, `Mean of ${material.heads} heads`), heads);
+  head.value = view.head;
+  head.addEventListener('change', () => { view.head = head.value; onHead(); });
   const canvas = el('canvas', { width: WIDTH, height: HEIGHT });
   const above = el('canvas', { width: WIDTH, height: MARGIN, class: 'above', 'aria-hidden': 'true' });
   const beside = el('canvas', { width: MARGIN, height: HEIGHT, class: 'beside', 'aria-hidden': 'true' });
@@ -26,10 +31,10 @@ export function attention({ base, material, view, onGo }) {
       el('span'), el('p', { class: 'micro ends num', 'aria-hidden': 'true' }, el('span', {}, '0 s'), el('span', {}, 'sound'), el('span', {}, end))),
     el('div', {}, el('p', { class: 'micro' }, 'The frame at the cursor, or under the pointer'), sentence, numbersOf, near,
       el('p', { class: 'micro mt4 shades' }, '0', el('i', {}), least),
-      el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'Attention describes what the model weighed. It is a description, not an explanation: what was attended to need not have counted.'))));
+      el('p', { class: 'note mt4' }, icon('info'), el('span', {}, 'Attention describes what the model weighed. It is a description, not an explanation: what was attended to need not have counted. \u201cEffect if cut\u201d is the test.'))));
   const state = el('div', { role: 'status' });
   const root = el('section', { class: 'panel big mt5', 'aria-labelledby': 'crossed-title' },
-    el('div', { class: 'ph' }, el('h2', { id: 'crossed-title' }, 'Attention between face and voice'), el('p', {}, 'Each row is one face frame: how its attention spreads over the sound.')),
+    el('div', { class: 'ph' }, el('h2', { id: 'crossed-title' }, 'Attention between face and voice'), el('p', {}, 'Each row is one face frame: how its attention spreads over the sound.'), el('span', { class: 'picked sp' }, head)),
     state, body);
   let stop = null;
   let found = null;
@@ -39,12 +44,15 @@ export function attention({ base, material, view, onGo }) {
     stop?.abort();
     stop = new AbortController();
     const { signal } = stop;
-    const window = new URLSearchParams(query).get('window');
+    const asks = new URLSearchParams(query);
+    if (view.head !== '') asks.set('head', view.head);
+    const effects = `${base}/explain/${METHOD}/attention/cut?${asks}`;
+    asks.delete('target'); // attention is the same for every target
     found = null;
     body.hidden = true;
     state.replaceChildren(el('p', { class: 'small dim busy' }, el('i'), 'Computing'));
     try {
-      found = await api(`${base}/explain/${METHOD}/attention${window === null ? '' : `?window=${window}`}`, { signal });
+      found = await api(`${base}/explain/${METHOD}/attention?${asks}`, { signal });
     } catch (error) {
       if (!signal.aborted) state.replaceChildren(el('p', { class: 'note' }, icon('info'), el('span', {}, error.message)));
       return;
@@ -54,8 +62,22 @@ export function attention({ base, material, view, onGo }) {
     body.hidden = false;
     draw();
     near.replaceChildren(table(found));
+    cut(effects, signal);
     least.textContent = `${two(found.most)} of a row`;
     place();
+  }
+
+  // What becomes of the target comes after the matrix: it takes a pass of the model for each direction.
+  async function cut(address, signal) {
+    const target = view.contrast ? `${view.target} against ${view.contrast}` : view.target;
+    const attended = view.head === '' ? 'this attention' : `head ${view.head} of this attention`;
+    try {
+      const { before, change } = await api(address, { signal });
+      const said = `Effect if cut: change of the probability of ${target}, ${two(before)} before calibration, with ${attended} made uniform.`;
+      near.replaceChildren(table(found, change), el('p', { class: 'micro mt2' }, said));
+    } catch (error) {
+      if (!signal.aborted) near.replaceChildren(table(found), el('p', { class: 'micro mt2' }, error.message));
+    }
   }
 
   function draw() {
@@ -132,9 +154,12 @@ function bars(canvas, ink, values, where, up) {
   });
 }
 
-function table({ near, near_s: reach }) {
-  const row = (title, value) => el('tr', {}, el('td', {}, title), el('td', { class: 'ra num' }, two(value)));
-  return el('table', {},
-    el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Direction'), el('th', { class: 'ra', scope: 'col' }, `Within ${reach} s of the same moment`))),
-    el('tbody', {}, row('Face reads voice', near.face_to_voice), row('Voice reads face', near.voice_to_face)));
+function table({ near, near_s: reach }, change = null) {
+  const heads = ['Direction', `Within ${reach} s of the same moment`, 'Effect if cut'];
+  const rows = Object.entries(DIRECTIONS).map(([name, title]) => el('tr', {}, el('td', {}, title),
+    [two(near[name]), change ? effect(change[name]) : '\u2026'].map((value) => el('td', { class: 'ra num' }, value))));
+  return el('table', {}, el('thead', {}, el('tr', {}, heads.map((text, i) => el('th', { class: i ? 'ra' : null, scope: 'col' }, text)))), el('tbody', {}, rows));
 }
+
+// What rounds to nothing has no sign.
+const effect = (value) => (Math.abs(value) < 0.005 ? '0.00' : signed(value));

@@ -1,7 +1,7 @@
 // One method: its maps over face and voice at the cursor, their scales, their test against random maps, its files.
 
-import { api, el, icon, lines, svg, two } from './dom.js';
-import { bar, frames, reason, small, spectrogram, wipe } from './inspect_pictures.js';
+import { api, contour, el, icon, lines, svg, two } from './dom.js';
+import { bar, ending, frames, onScale, outlines, reason, small, spectrogram, unline, wipe } from './inspect_pictures.js';
 import { twin } from './inspect_twin.js';
 
 const MAP_PX = 96;
@@ -12,24 +12,27 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
   const choice = el('select', { class: 'sel', id: `method-${number}` },
     material.methods.map(({ name, title }) => el('option', { value: name }, title)));
   choice.addEventListener('change', () => onMethod(choice.value));
+  const named = el('span', { 'aria-hidden': 'true' }); // over the choice, whose own text does not wrap
   const source = el('p', { class: 'micro' });
   const state = el('div', { class: 'state', role: 'status' });
   const under = el('canvas', { width: FACE_PX, height: FACE_PX });
   const over = el('canvas', { class: 'map', width: FACE_PX, height: FACE_PX });
+  const path = svg('path', {});
   const nobody = el('span', { class: 'nobody' }, 'no face here');
   const outside = el('span', { class: 'outside', hidden: true }, 'outside the window');
-  const face = el('div', { class: 'face', role: 'img', 'aria-label': 'Face at the cursor' }, under, over, nobody, outside);
+  const face = el('div', { class: 'face', role: 'img', 'aria-label': 'Face at the cursor' }, under, over, contour(path), nobody, outside);
   const heard = material.voice && spectrogram(base, material, onAt);
   const places = { face: el('div', { class: 'stream' }), voice: el('div', { class: 'stream' }) };
+  const bars = { face: el('div'), voice: el('div') };
   const files = el('p', { class: 'row wrap files' });
   const channels = el('div');
   const untrained = twin({ base, material, view, faces, onAt });
   const root = el('article', { class: 'method' },
     el('div', { class: 'row' },
-      el('label', { class: 'vh', for: `method-${number}` }, `Method ${number + 1}`), choice,
+      el('label', { class: 'vh', for: `method-${number}` }, `Method ${number + 1}`), el('span', { class: 'naming' }, named, choice),
       onRemove && el('button', { type: 'button', class: 'btn q r s', 'aria-label': `Remove method ${number + 1}`, onclick: onRemove }, icon('no'))),
     source, state, places.face, places.voice, channels, untrained.root, files);
-  const now = { stop: null, facts: null, lost: {}, address: '', query: '', draw: null, ticking: 0 };
+  const now = { name: '', stop: null, facts: null, failed: false, lost: {}, address: '', query: '', title: '', draw: null, outline: null, wholes: {}, ticking: 0 };
 
   const end = () => {
     now.stop?.abort();
@@ -41,21 +44,24 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     end();
     const stop = new AbortController();
     const method = material.methods.find((one) => one.name === name);
-    Object.assign(now, { stop, facts: null, lost: {}, draw: null, query, address: `${base}/explain/${encodeURIComponent(name)}` });
+    Object.assign(now, { name, stop, facts: null, failed: false, lost: {}, draw: null, outline: null, wholes: {}, query, title: method.title, address: `${base}/explain/${encodeURIComponent(name)}` });
     choice.value = name;
+    named.textContent = method.title;
     root.setAttribute('aria-label', method.title);
-    source.textContent = method.targeted ? method.source : `${method.source}; the same for every target`;
+    source.textContent = [method.source, !method.targeted && 'the same for every target', view.layer && (method.layered ? `layer ${view.layer}` : 'has no layer to choose')].filter(Boolean).join('; ');
     channels.replaceChildren();
     files.replaceChildren();
     heard?.show(null, null);
     wipe(over);
+    unline(path);
     streams();
-    work(method.slow);
+    work(method.slow || (method.layered && view.layer));
     try {
       now.facts = await api(`${now.address}?${query}`, { signal: stop.signal });
     } catch (error) {
       if (stop.signal.aborted) return;
       clearInterval(now.ticking);
+      now.failed = true;
       state.replaceChildren(el('p', { class: 'note warn' }, icon('warn'), el('span', {}, error.message)));
       MODALITIES.forEach((which) => places[which].replaceChildren());
       onFound();
@@ -83,24 +89,40 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
 
   function found(stop) {
     const { facts, address, query } = now;
-    if (facts.face) now.draw = frames((n) => `${address}/faces/${n}.png?${query}`, material.chunk, MAP_PX);
-    heard?.show(facts, facts.voice ? `${address}/voice.png?${query}` : null);
+    if (facts.face) now.outline = outlines((n) => `${address}/outlines/${n}.json?${query}`, material.chunk);
     for (const which of MODALITIES) {
-      const scale = facts[which];
-      if (!scale) {
+      if (!facts[which]) {
         if (!material.missing[which]) places[which].replaceChildren(reason(which, facts.missing[which] || 'this method has no map of it'));
         continue;
       }
       const verdict = el('div', { class: 'verdicts' });
-      places[which].append(bar(scale, facts.unit), verdict);
+      places[which].append(bars[which], verdict);
       test(which, verdict, stop);
     }
     channels.replaceChildren(...weights(facts.channels));
-    untrained.offer({ ...now, title: choice.selectedOptions[0].textContent });
+    paint();
+    untrained.offer(now);
     files.replaceChildren(...['npz', 'svg', 'png'].map((kind) =>
-      el('a', { class: 'small', href: `${address}/download/${kind}?${query}`, download: true, 'aria-label': `${kind.toUpperCase()} of ${choice.selectedOptions[0].textContent}` }, icon('down'), kind.toUpperCase())));
+      el('a', { class: 'small', href: `${address}/download/${kind}?${query}`, download: true, 'aria-label': `${kind.toUpperCase()} of ${now.title}` }, icon('down'), kind.toUpperCase())));
     place();
     onFound();
+  }
+
+  // The maps in their colours, and the bars that say what these mean.
+  function paint() {
+    const { facts, address, query, wholes } = now;
+    now.draw = facts.face && frames((n) => `${address}/faces/${n}.png?${query}${ending(wholes.face)}`, material.chunk, MAP_PX);
+    heard?.show(facts, facts.voice ? `${address}/voice.png?${query}${ending(wholes.voice)}` : null);
+    MODALITIES.forEach((which) => bars[which].replaceChildren(facts[which] ? bar(onScale(facts[which], wholes[which]), facts.unit) : ''));
+  }
+
+  // Where the scales of face and voice end; null is the map's own end.
+  function scale(wholes) {
+    if (MODALITIES.every((which) => (wholes[which] ?? null) === (now.wholes[which] ?? null))) return;
+    now.wholes = wholes;
+    paint();
+    untrained.repaint();
+    place();
   }
 
   function test(which, holder, stop) {
@@ -146,10 +168,12 @@ export function column({ base, material, view, faces, tests, number, onMethod, o
     else wipe(under);
     if (there && now.draw) now.draw(over, frame);
     else wipe(over);
+    if (there && now.outline) now.outline(path, frame);
+    else unline(path);
     face.setAttribute('aria-label', `Face at ${two(material.times[frame])} s${now.facts ? ` with the map: ${now.facts.heading}` : ''}`);
   }
 
-  return { root, show, place, end, found: () => now.facts && { facts: now.facts, lost: now.lost, address: now.address, query: now.query } };
+  return { root, show, place, scale, end, waits: () => !now.facts && !now.failed, found: () => now.facts && { ...now } };
 }
 
 // Whether the cursor is in what is explained.

@@ -1,6 +1,6 @@
 // Pictures of frames and of sound: drawn from rows of frames, coloured bars, what lies under the pointer.
 
-import { el, icon, logits, numbers, percent } from './dom.js';
+import { api, contour, el, icon, logits, numbers, percent, svg } from './dom.js';
 
 // Frames that come in pictures of `chunk` each, `side` pixels wide, fetched when first needed.
 // Returns draw(canvas, n), which leaves the canvas empty where frame n has no picture.
@@ -24,10 +24,35 @@ export function frames(address, chunk, side) {
   };
 }
 
+// The lines round the strongest fifth of each frame's map, in chunks as the pictures are. Returns draw(path, n).
+export function outlines(address, chunk) {
+  const parts = new Map();
+  const load = (n) => {
+    if (!parts.has(n)) parts.set(n, api(address(n)).catch(() => []));
+    return parts.get(n);
+  };
+  return async (path, n) => {
+    path.wanted = `${address(0)} ${n}`;
+    const part = await load(Math.floor(n / chunk));
+    if (path.wanted === `${address(0)} ${n}`) path.setAttribute('d', part[n % chunk] ?? '');
+  };
+}
+
+export function unline(path) {
+  path.wanted = null;
+  path.setAttribute('d', '');
+}
+
 export function wipe(canvas) {
   canvas.wanted = null;
   canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);
 }
+
+// What a picture's address says of a scale that ends at `whole`; nothing where it is the map's own.
+export const ending = (whole) => (whole ? `&whole=${whole}` : '');
+
+// A stream's scale, or the one that ends at `whole` in its place.
+export const onScale = (scale, whole) => (whole && scale.most ? { ...scale, most: whole, least: scale.least < 0 ? -whole : 0 } : scale);
 
 // The colours of one stream from its least to its most value, with their numbers; a zero map has no colours.
 export function bar(scale, unit) {
@@ -35,7 +60,8 @@ export function bar(scale, unit) {
   return el('div', { class: 'micro scale num' },
     el('span', {}, small(scale.least)),
     el('span', { class: 'colours', style: { background: `linear-gradient(90deg, ${scale.colours.join(',')})` } }),
-    el('span', {}, `${small(scale.most)} ${unit}`));
+    el('span', {}, `${small(scale.most)} ${unit}`),
+    scale.outlined || scale.outline ? el('span', { class: 'dashes' }, 'dashed: top 20\u00a0%') : null);
 }
 
 export const small = (value) => `${value < 0 ? '\u2212' : ''}${logits(Math.abs(value))}`;
@@ -61,8 +87,9 @@ export function valuesOf(voice) {
 export function spectrogram(base, material, onAt) {
   const ground = el('img', { src: `${base}/image/spectrogram.png`, alt: '' });
   const map = el('img', { class: 'map', alt: '', hidden: true });
+  const path = svg('path', {});
   const cursor = el('i', { class: 'now' });
-  const box = el('div', { class: 'spec', role: 'img', 'aria-label': 'Spectrogram from 60 hertz to 8 kilohertz' }, ground, map, cursor);
+  const box = el('div', { class: 'spec', role: 'img', 'aria-label': 'Spectrogram from 60 hertz to 8 kilohertz' }, ground, map, contour(path), cursor);
   const line = el('p', { class: 'micro num under' });
   let facts = null;
   let at = null;
@@ -97,6 +124,7 @@ export function spectrogram(base, material, onAt) {
       facts = found;
       at = found?.voice ? valuesOf(found.voice) : null;
       map.hidden = !address;
+      path.setAttribute('d', found?.voice?.outline ?? '');
       if (address) map.src = address;
       box.setAttribute('aria-label', `Spectrogram from 60 hertz to 8 kilohertz${found ? ` with the map: ${found.heading}` : ''}`);
     },

@@ -11,11 +11,11 @@ export function listening({ base, material, view, onTime }) {
   const said = el('p', { class: 'small mt3', role: 'status' });
   const buttons = PARTS.map(([part, text]) =>
     el('button', { type: 'button', class: 'btn', 'aria-pressed': 'false', onclick: () => play(part) }, icon('play'), text));
-  let query = '';
+  let query = () => '';
   let frame = 0;
 
   async function play(part) {
-    const address = `${base}/explain/${encodeURIComponent(which.value)}/sound/${part}.wav?${query}`;
+    const address = `${base}/explain/${encodeURIComponent(which.value)}/sound/${part}.wav?${query(which.value)}`;
     buttons.forEach((button, i) => button.setAttribute('aria-pressed', String(PARTS[i][0] === part)));
     said.textContent = 'Preparing the sound.';
     player.src = address;
@@ -36,6 +36,7 @@ export function listening({ base, material, view, onTime }) {
   which.addEventListener('change', () => choose(query));
 
   // Another choice has another sound; what was prepared for the one before is dropped.
+  // next(name) is what is asked of a method.
   function choose(next) {
     query = next;
     const kept = view.methods.includes(which.value) ? which.value : view.methods[0];

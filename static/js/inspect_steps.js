@@ -1,7 +1,7 @@
 // One time axis: windows, faces, sound with one method's map, and one cursor that steps from frame to frame.
 
 import { el, icon, percent, two } from './dom.js';
-import { spectrogram } from './inspect_pictures.js';
+import { ending, spectrogram } from './inspect_pictures.js';
 
 const CELLS = 21;
 const CELL_PX = 96;
@@ -42,7 +42,7 @@ export function stepper({ base, material, view, faces, found, onAt, onGo, onWind
   function draw() {
     const one = found(shown);
     heard?.fade(Boolean(one?.lost.voice));
-    heard?.show(one?.facts ?? null, one?.facts.voice ? `${one.address}/voice.png?${one.query}` : null);
+    heard?.show(one?.facts ?? null, one?.facts.voice ? `${one.address}/voice.png?${one.query}${ending(one.wholes.voice)}` : null);
   }
 
   return {

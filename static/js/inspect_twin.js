@@ -1,13 +1,13 @@
 // The same method on a network of random weights, on demand: what its map shows too is the clip, not what was learned.
 
-import { api, el, icon, lines, percent, signed, two } from './dom.js';
-import { bar, frames, spectrogram, wipe } from './inspect_pictures.js';
+import { api, contour, el, icon, lines, percent, signed, svg, two } from './dom.js';
+import { bar, ending, frames, onScale, outlines, spectrogram, unline, wipe } from './inspect_pictures.js';
 
 const MAP_PX = 96;
 const FACE_PX = 192;
 const MODALITIES = ['face', 'voice'];
 const VERDICTS = { alike: 'fail', unlike: 'pass' };
-const SCALES = [['', 'Its own scale'], ['&same_scale=true', 'Same scale']];
+const SCALES = [[false, 'Its own scale'], [true, 'Same scale']];
 
 export function twin({ base, material, view, faces, onAt }) {
   const ask = el('button', { type: 'button', class: 'btn s', onclick: () => compare() }, 'Compare with untrained weights');
@@ -21,12 +21,14 @@ export function twin({ base, material, view, faces, onAt }) {
   const pair = ['this map', 'untrained'].map(captioned);
   const face = el('div', { class: 'pair', role: 'img' }, pair.map((one) => one.root));
   const heard = material.voice && spectrogram(base, material, onAt);
-  const buttons = SCALES.map(([query, text]) => el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => scaled(query) }, text));
+  const buttons = SCALES.map(([as, text]) => el('button', { type: 'button', 'aria-pressed': 'false', onclick: () => scaled(as) }, text));
   const bars = { face: el('div'), voice: el('div') };
   const root = el('div', { class: 'stream twin', hidden: true }, ask, work, said, shown);
   let own = null; // the map that is compared
   let facts = null; // of its twin
   let draw = null;
+  let outline = null;
+  let same = false; // on the scale of the map itself
   let stop = null;
 
   function told({ done: so, total }) {
@@ -68,17 +70,19 @@ export function twin({ base, material, view, faces, onAt }) {
       ...parts.flat().filter(Boolean), el('p', { class: 'micro' }, help));
     shown.hidden = false;
     said.textContent = '';
-    scaled('');
+    outline = facts.face && outlines((n) => `${own.address}/outlines/${n}.json?${own.query}&untrained=0`, material.chunk);
+    scaled(false);
   }
 
   // Untrained maps are often a thousand times weaker: on the scale of the map itself they may show nothing.
-  function scaled(query) {
-    const scale = query ? own.facts : facts;
-    const asked = `${own.query}&untrained=0${query}`;
-    buttons.forEach((button, i) => button.setAttribute('aria-pressed', String(SCALES[i][0] === query)));
-    draw = facts.face && frames((n) => `${own.address}/faces/${n}.png?${asked}`, material.chunk, MAP_PX);
-    heard?.show(facts, facts.voice ? `${own.address}/voice.png?${asked}` : null);
-    MODALITIES.forEach((which) => bars[which].replaceChildren(facts[which] && scale[which] ? bar(scale[which], facts.unit) : ''));
+  function scaled(as) {
+    same = as;
+    const asked = `${own.query}&untrained=0`;
+    const whole = (which) => (same ? own.wholes[which] ?? own.facts[which]?.most : null);
+    buttons.forEach((button, i) => button.setAttribute('aria-pressed', String(SCALES[i][0] === same)));
+    draw = facts.face && frames((n) => `${own.address}/faces/${n}.png?${asked}${ending(whole('face'))}`, material.chunk, MAP_PX);
+    heard?.show(facts, facts.voice ? `${own.address}/voice.png?${asked}${ending(whole('voice'))}` : null);
+    MODALITIES.forEach((which) => bars[which].replaceChildren(facts[which] ? bar(onScale(facts[which], whole(which)), facts.unit) : ''));
     place();
   }
 
@@ -88,7 +92,10 @@ export function twin({ base, material, view, faces, onAt }) {
     heard?.place(material.times[frame] ?? 0);
     if (!faces) return;
     const there = material.present[frame];
-    pair.forEach(({ under, over }, i) => {
+    pair.forEach(({ under, over, path }, i) => {
+      const lined = i ? outline : own.outline;
+      if (there && lined) lined(path, frame);
+      else unline(path);
       for (const [canvas, picture] of [[under, faces], [over, i ? draw : own.draw]]) {
         if (there && picture) picture(canvas, frame);
         else wipe(canvas);
@@ -106,6 +113,10 @@ export function twin({ base, material, view, faces, onAt }) {
       root.hidden = !map.facts.face && !map.facts.voice;
       ask.setAttribute('aria-label', `Compare with untrained weights: ${map.title}`);
     },
+    // The scale of the map itself has changed.
+    repaint() {
+      if (!shown.hidden) scaled(same);
+    },
     // What is shown changes: the comparison of the map before is given up.
     clear() {
       const given = stop;
@@ -119,7 +130,8 @@ export function twin({ base, material, view, faces, onAt }) {
 function captioned(name) {
   const under = el('canvas', { width: FACE_PX, height: FACE_PX });
   const over = el('canvas', { class: 'map', width: FACE_PX, height: FACE_PX });
-  return { under, over, root: el('div', {}, el('div', { class: 'face' }, under, over), el('p', { class: 'micro' }, name)) };
+  const path = svg('path', {});
+  return { under, over, path, root: el('div', {}, el('div', { class: 'face' }, under, over, contour(path)), el('p', { class: 'micro' }, name)) };
 }
 
 function verdict(which, { draws, [which]: { verdict: name, meaning, strength, least, most } }) {

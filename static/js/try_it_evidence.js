@@ -1,7 +1,7 @@
 // One time axis: most likely emotion, probabilities, face strip and spectrogram with evidence, and one cursor that the
 // player moves and that moves the player.
 
-import { LABELS, el, icon, logits, percent, signed, svg, two } from './dom.js';
+import { LABELS, contour, el, icon, logits, percent, signed, svg, two } from './dom.js';
 import { draw, names } from './try_it_plot.js';
 
 export function evidence(result, record, page, media) {
@@ -137,17 +137,6 @@ function voiceLane(result, page) {
       box.setAttribute('aria-label', `Spectrogram from 60 hertz to 8 kilohertz with the evidence for ${label} (${mode}).`);
     },
   };
-}
-
-// A dark line under a dashed light one can be seen on any picture.
-function contour(path) {
-  const under = svg('path', { class: 'under' });
-  const set = path.setAttribute.bind(path);
-  path.setAttribute = (name, value) => {
-    set(name, value);
-    if (name === 'd') under.setAttribute('d', value);
-  };
-  return svg('svg', { class: 'contour', viewBox: '0 0 1000 1000', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, under, path);
 }
 
 function bar({ scale }, kind) {

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from avemo_core.explain import effect, faithfulness
 from avemo_core.explain.effect import Part
@@ -98,3 +99,42 @@ def test_the_twin_from_random_weights_is_another_map_and_comes_again(analyzer, r
     assert set(found) == {"face", "voice"} and max(map(abs, found.values())) < 0.9
     assert faithfulness.likeness(true, true) == pytest.approx({"face": 1, "voice": 1})
     assert np.array_equal(explain(analyzer, result, "layercam", "happiness", layer="stage2").face, true.face)
+
+
+def test_attention_made_uniform_is_the_mean_of_the_values_by_hand():
+    """Two heads of one unit, three keys of which the last is not there; all matrices are the identity."""
+    attention = nn.MultiheadAttention(2, 2, batch_first=True).eval()
+    with torch.no_grad():
+        attention.in_proj_weight.copy_(torch.eye(2).repeat(3, 1))
+        attention.in_proj_bias.copy_(torch.tensor([0.5, -0.5, 0, 0, 0, 0]))  # a query of zeros has no bias either
+        attention.out_proj.weight.copy_(torch.eye(2))
+        attention.out_proj.bias.zero_()
+    query, keys = torch.tensor([[[2.0, 3.0]]]), torch.tensor([[[1.0, 10.0], [3.0, 20.0], [99.0, 99.0]]])
+    hidden = torch.tensor([[False, False, True]])
+    before = attention(query, keys, keys, key_padding_mask=hidden)[0][0, 0].detach()
+    effect.even_out(attention, head=1)
+    one, weights = attention(query, keys, keys, key_padding_mask=hidden, average_attn_weights=False)
+    assert one[0, 0].tolist() == pytest.approx([float(before[0]), 15.0])  # (10 + 20) / 2; the other head is as it was
+    assert weights[0, 1, 0].tolist() == pytest.approx([0.5, 0.5, 0])
+    effect.even_out(attention)
+    assert attention(query, keys, keys, key_padding_mask=hidden)[0][0, 0].tolist() == pytest.approx([2.0, 15.0])
+
+
+def test_the_effect_of_attention_made_uniform(analyzer, result):
+    scene = scene_of(analyzer, result, ("happiness",), 0)
+    both = {direction: effect.of_attention(scene, direction) for direction in effect.ASKING}
+    assert (
+        both["face_to_voice"].before
+        == both["voice_to_face"].before
+        == pytest.approx(float(scene.output.logits.softmax(1)[0, 1]), abs=1e-5)
+    )
+    assert both["face_to_voice"].after != both["voice_to_face"].after
+    one = effect.of_attention(scene, "face_to_voice", head=0)
+    assert (one.what, one.share) == ("attention face to voice, head 0", 0.25)
+    assert one.after != both["face_to_voice"].after
+    again = scene_of(analyzer, result, ("happiness",), 0).output.logits
+    assert torch.equal(again, scene.output.logits)  # the model itself is as it was
+    with pytest.raises(AvemoError, match="There is no head 4 in this attention"):
+        effect.of_attention(scene, "face_to_voice", head=4)
+    with pytest.raises(AvemoError, match="to cut without the face: nobody here"):
+        effect.of_attention(replace(scene, missing={"face": "nobody here"}), "face_to_voice")

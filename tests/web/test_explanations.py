@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import wave
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -129,6 +130,13 @@ def test_what_is_not_there_is_said_in_one_sentence(read_clip: tuple[httpx.Client
     assert "window -1" in refused(client, f"{base}/cam?window=-1")
     assert "places" in refused(client, f"{base}/channel/test/face")
     assert "between face and voice" in refused(client, f"{base}/cam/attention")
+    assert "not between them" in refused(client, f"{base}/cam/attention/cut")
+    assert "stem" in refused(client, f"{base}/gradcam?layer=roof")
+    assert "gradcam" in refused(client, f"{base}/cam?layer=stage1")
+    assert "from 0 to 3" in refused(client, f"{base}/cross_modal/attention?head=4")
+    assert "from 0 to 3" in refused(client, f"{base}/cross_modal/attention/cut?head=4")
+    assert "nothing" in refused(client, f"{base.removesuffix('/explain')}/maps.zip?methods=cam,nothing")
+    assert client.get(f"{base}/cam/voice.png?whole=0").status_code == 422
     assert client.get(f"{base}/cam/test/smell").status_code == 404
     assert client.get(f"{base}/cam/sound/half.wav").status_code == 404
     assert client.get(f"{base}/cam/download/exe").status_code == 404
@@ -146,9 +154,11 @@ def test_another_visitor_finds_nothing(site: Served, read_clip: tuple[httpx.Clie
         "/cam/video/heat.mp4",
         "/cam/video/heat/progress",
     )
-    for path in (*paths, "/cam/sound/kept.wav", "/cam/download/npz"):
-        answer = other.get(base + path)
-        assert answer.status_code == 404, path
+    paths += ("/cam/outlines/0.json", "/cross_modal/attention/cut")
+    addresses = [base + path for path in (*paths, "/cam/sound/kept.wav", "/cam/download/npz")]
+    for address in (*addresses, f"{base.removesuffix('/explain')}/maps.zip?methods=cam"):
+        answer = other.get(address)
+        assert answer.status_code == 404, address
         assert "never was yours" in answer.json()["error"]
 
 
@@ -192,7 +202,7 @@ def test_a_map_is_compared_with_those_of_untrained_networks(read_clip: tuple[htt
         answer = client.get(f"{base}/cam/voice.png", params=query | {"untrained": 0} | more)
         return int(np.asarray(Image.open(io.BytesIO(answer.content)))[..., 3].max())
 
-    assert alpha(same_scale="true") < alpha()
+    assert alpha(whole=own["voice"]["most"]) < alpha()
     name = client.get(f"{base}/cam/download/npz", params=query | {"untrained": 0}).headers["content-disposition"]
     assert "both_agree-cam-fear-window1-random0.npz" in name
 
@@ -275,6 +285,70 @@ def test_each_map_can_be_taken_away(read_clip: tuple[httpx.Client, str]) -> None
     assert 'filename="both_agree-layercam-fear-window2.npz"' in raw.headers["content-disposition"]
     assert "<svg" in client.get(f"{base}/layercam/download/svg", params=query).text[:500]
     assert client.get(f"{base}/layercam/download/png", params=query).content.startswith(b"\x89PNG")
+
+
+def test_all_maps_are_taken_away_in_one_file(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    query = {"target": "fear", "window": 2, "layer": "stage3", "methods": "cam,layercam"}
+    answer = client.get(f"{base.removesuffix('/explain')}/maps.zip", params=query)
+    assert answer.headers["content-type"] == "application/zip"
+    assert 'filename="both_agree-maps-fear-window2.zip"' in answer.headers["content-disposition"]
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    stems = ("both_agree-cam-fear-window2", "both_agree-layercam-fear-window2-stage3")
+    assert archive.namelist() == [f"{stem}.{kind}" for stem in stems for kind in ("npz", "svg", "png")]
+    alone = client.get(f"{base}/cam/download/npz", params={"target": "fear", "window": 2}).content
+    ours, single = np.load(archive.open(archive.namelist()[0])), np.load(io.BytesIO(alone))
+    assert set(ours) == set(single)
+    assert np.array_equal(ours["voice"], single["voice"])
+
+
+def test_a_layer_and_a_head_have_maps_and_names_of_their_own(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    material = client.get(base).json()
+    assert material["layers"] == ["stem", "stage1", "stage2", "stage3"]
+    assert material["heads"] == 4
+    assert {one["name"] for one in material["methods"] if one["layered"]} == {"gradcam", "gradcam++", "layercam"}
+    query = {"window": 1, "target": "fear"}
+    last, early = (client.get(f"{base}/gradcam", params=query | more).json() for more in ({}, {"layer": "stage1"}))
+    assert early["heading"].startswith("Grad-CAM, layer stage1")
+    assert early["face"]["shape"] > last["face"]["shape"]
+    name = client.get(f"{base}/gradcam/download/npz", params=query | {"layer": "stage1"}).headers["content-disposition"]
+    assert "both_agree-gradcam-fear-window1-stage1.npz" in name
+    address, asks = f"{base}/cross_modal/attention", ({"window": 1}, {"window": 1, "head": 0})
+    mean, one = (client.get(address, params=one).json() for one in asks)
+    assert mean["shape"] == one["shape"]
+    assert mean["matrix"] != one["matrix"]
+
+
+def test_the_effect_of_cutting_attention_is_of_the_target_and_the_head(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    asks = ({}, {"target": "fear"}, {"head": 2})
+    found = [client.get(f"{base}/cross_modal/attention/cut", params={"window": 1} | more).json() for more in asks]
+    for one in found:
+        assert 0 <= one["before"] <= 1
+        assert all(-one["before"] <= change <= 1 - one["before"] for change in one["change"].values())
+    assert found[0]["before"] == pytest.approx(found[2]["before"])
+    assert len({one["change"]["voice_to_face"] for one in found}) == 3
+
+
+def test_the_strongest_fifth_is_outlined_inside_the_window(read_clip: tuple[httpx.Client, str]) -> None:
+    client, base = read_clip
+    material = client.get(base).json()
+    query = {"target": "fear", "window": 1}
+    found = client.get(f"{base}/gradcam", params=query).json()
+    assert found["face"]["outlined"]
+    points = [point.split() for line in found["voice"]["outline"].split("M")[1:] for point in line.split("L")]
+    across = [int(x) / 1000 * material["duration_s"] for x, _ in points]
+    assert found["start_s"] - 0.02 <= min(across) <= max(across) <= found["end_s"] + 0.02
+    lines = client.get(f"{base}/gradcam/outlines/0.json", params=query).json()
+    assert len(lines) == 30
+    inside = [found["start_s"] <= t <= found["end_s"] for t in material["times"][:30]]
+    assert not any(line for line, there in zip(lines, inside, strict=True) if not there)
+    assert any(lines)
+    even = client.get(f"{base}/temporal", params=query).json()
+    assert not even["face"]["outlined"]
+    assert not any(client.get(f"{base}/temporal/outlines/0.json", params=query).json())
+    assert client.get(f"{base}/gradcam/outlines/99.json", params=query).json() == []
 
 
 def test_a_clip_without_a_face_says_so(site: Served) -> None:

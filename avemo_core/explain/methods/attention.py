@@ -72,6 +72,12 @@ def cross_modal(scene: Scene, head: int | None = None) -> Maps:
     return Maps(UNIT, False, True, face=face, voice=voice, attention=both, missing=gone)
 
 
+def check_head(head: int, heads: int) -> None:
+    """AvemoError where attention with that many heads has no such one."""
+    if not 0 <= head < heads:
+        raise AvemoError(f"There is no head {head} in this attention; it has {heads}, numbered from 0 to {heads - 1}.")
+
+
 def _of_head(scene: Scene, head: int) -> tuple[Tensor | None, Tensor | None]:
     """Cross-modal attention of one head [W,T,1+C] and [W,C,1+T]; AvemoError where there is no such head."""
     with calls_of(scene.model, nn.MultiheadAttention) as calls:
@@ -80,9 +86,8 @@ def _of_head(scene: Scene, head: int) -> tuple[Tensor | None, Tensor | None]:
     for name in ("face_asks.attention", "voice_asks.attention"):
         if name not in calls:
             return None, None
-        heads, (args, kwargs) = layers[name].num_heads, calls[name][-1]
-        if not 0 <= head < heads:
-            raise AvemoError(f"There is no head {head} in this attention; it has {heads}, numbered from 0 to {heads - 1}.")
+        check_head(head, layers[name].num_heads)
+        args, kwargs = calls[name][-1]
         each = layers[name](*args, **kwargs | {"need_weights": True, "average_attn_weights": False})[1]
         found.append(each[:, head])
     return found[0], found[1]

@@ -13,6 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from ...model.attention_cam import AttentionCAM
 from ...types import AvemoError
 from ..hooks import here
 from ..scene import Scene
@@ -24,6 +25,11 @@ Pair = tuple[Tensor, Tensor]  # A and G
 WINDOWS_AT_ONCE = 16  # through whole branches with their graph
 
 
+def layers_of(model: AttentionCAM) -> list[str]:
+    """Names of the layers of either branch whose maps these methods can read beside the last, from the finest on."""
+    return list(dict.fromkeys((*model.face_branch.map_layers(), *model.voice_branch.map_layers())))
+
+
 def maps_and_gradients(scene: Scene, layer: str | None = None) -> tuple[Pair | None, Pair | None]:
     """A and G of the faces [W,T,D,h,w] and of the voice [W,D,F,C]: of the last maps, or of the branches' layer of that name.
 
@@ -32,11 +38,11 @@ def maps_and_gradients(scene: Scene, layer: str | None = None) -> tuple[Pair | N
     """
     if layer is None:
         return (scene.maps[0], scene.gradients[0]), (scene.maps[1], scene.gradients[1])
-    modules = [branch.map_layers() for branch in (scene.model.face_branch, scene.model.voice_branch)]
-    if not any(layer in named for named in modules):
-        valid = ", ".join(dict.fromkeys((*modules[0], *modules[1])))
-        raise AvemoError(f"There is no layer {layer!r} in this model; choose one of {valid}, or none for the last maps.")
-    face, voice = (named.get(layer) for named in modules)
+    valid = layers_of(scene.model)
+    if layer not in valid:
+        said = ", ".join(valid)
+        raise AvemoError(f"There is no layer {layer!r} in this model; choose one of {said}, or none for the last maps.")
+    face, voice = (branch.map_layers().get(layer) for branch in (scene.model.face_branch, scene.model.voice_branch))
     rows = torch.arange(len(scene.available), device=scene.available.device)
     found = [_at(scene, face, voice, few) for few in rows.split(WINDOWS_AT_ONCE)]
     of_face, of_voice = ([one[k] for one in found] for k in (0, 1))
