@@ -35,6 +35,7 @@ PICTURES = 500
 EACH, EACH_PAIRED = 10, 15  # voices of a person; of the two actors who stand for a language alone
 ASKED = [name for name in METHODS if name != "rollout"]  # which needs stacked layers of attention; this model has one
 LAYER = "stem"  # where methods by gradient are measured again: the first of either branch, whose maps are finest
+FEWEST = 5  # people whose interval means something
 CASCADE = ("cam", "gradcam", "layercam", "integrated_gradients", "spatial")
 CASCADED = 20  # pictures
 QUARTERS = 4
@@ -127,6 +128,8 @@ def between(value: float, ends: tuple[float, float] | None) -> str:
 
 def verdict(row: dict[str, Any]) -> str:
     """Of the gain under deletion, by which maps are marked on the page."""
+    if row["people"] < FEWEST:
+        return "too few people to say"
     low, high = row["deletion_interval"] or (0.0, 0.0)
     return "better than random" if low > 0 else "**worse than random**" if high < 0 else "not shown to be better"
 

@@ -21,6 +21,12 @@ def record(person: str, gain: float, method: str = "cam", **changed) -> dict:
 
 
 def test_the_docs_say_what_the_curves_say(tmp_path):
+    assert {path.stem for path in (faithful.RESULTS / "faithfulness").glob("*.jsonl")} == {
+        "faces",
+        "voices",
+        "java_sed",
+        "grid",
+    }
     docs = Path(shutil.copy(faithful.DOCS, tmp_path))
     assert faithful.main(["--docs", str(docs)]) == 0
     assert docs.read_text(encoding="utf-8") == faithful.DOCS.read_text(encoding="utf-8"), "run python -m training.faithful"
@@ -38,6 +44,9 @@ def test_a_row_says_whether_a_method_beats_random(tmp_path):
         ("spatial", "face", 9, "**worse than random**"),
         ("gradcam at stem", "voice", 8, "not shown to be better"),
     ]
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(json.dumps(record(f"p{n % 4}", 0.2 + n / 100)) + "\n" for n in range(40)), encoding="utf-8")
+    assert faithful.rows(few)[0][-1] == "too few people to say"
     assert found[0][4].startswith("+0.240 (+0.2") and found[0][5] == "100%"
 
 
