@@ -312,11 +312,12 @@ def trial(args: argparse.Namespace) -> int:
         print(json.dumps({"model_id": analyzer.model_id, "root": str(args.root), "rows": rows}, indent=2))
         return 0
     for row in rows:
-        low, high = row["deletion_interval"] or (float("nan"), float("nan"))
+        ends = row["deletion_interval"]
+        interval = "one person, so no interval" if ends is None else f"95 % {ends[0]:+.4f} to {ends[1]:+.4f}"
         name = " ".join(filter(None, (row["method"], row["layer"])))
         print(
             f"{name:22} {row['modality']:6} n {row['n']:4}  better than random in {row['deletion_better']:.0%}, "
-            f"area under deletion lower by {row['deletion_gain']:+.4f} (95 % {low:+.4f} to {high:+.4f})"
+            f"area under deletion lower by {row['deletion_gain']:+.4f} ({interval})"
         )
     return 0
 

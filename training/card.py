@@ -11,7 +11,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -229,18 +229,23 @@ def filled(text: str, found: dict[str, str]) -> str:
     return text
 
 
+def fill(path: Path, make: Callable[[], dict[str, str]]) -> int:
+    """Writes the parts that `make` gives into the text at `path`. An exit code: 2 where something lacks, which is said."""
+    try:
+        text = filled(path.read_text(encoding="utf-8"), make())
+    except (FileNotFoundError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    path.write_text(text, encoding="utf-8")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.card", description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--card", type=Path, default=CARD)
     args = parser.parse_args(argv)
-    try:
-        text = filled(args.card.read_text(encoding="utf-8"), parts(args.results))
-    except (FileNotFoundError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    args.card.write_text(text, encoding="utf-8")
-    return 0
+    return fill(args.card, lambda: parts(args.results))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from avemo_core.explain.methods import METHODS
 from avemo_core.explain.survey import Item
 
 from . import protocol
-from .card import RESULTS, filled, table
+from .card import RESULTS, fill, table
 from .corpora import manifest
 
 DOCS = RESULTS.parents[1] / "docs" / "faithfulness.md"
@@ -39,6 +39,7 @@ FEWEST = 5  # people whose interval means something
 CASCADE = ("cam", "gradcam", "layercam", "integrated_gradients", "spatial")
 CASCADED = 20  # pictures
 QUARTERS = 4
+CASCADES = "cascade.json"
 FALLEN = ("method", "over", "n", "head untrained", "a quarter of the layers", "half", "three quarters", "all")
 HEAD = ("method", "over", "n", "people", "gain, deletion", "better in", "gain, insertion", "")
 
@@ -73,7 +74,8 @@ def measure(root: Path, results: Path) -> None:
     """The cascades, then curves of all sets, with every method, and by gradients at LAYER too."""
     analyzer, found = Analyzer(device="cpu"), sets(root)
     results.mkdir(parents=True, exist_ok=True)
-    (results / "cascade.json").write_text(json.dumps(cascades(analyzer, found)), encoding="utf-8")
+    if not (results / CASCADES).is_file():
+        (results / CASCADES).write_text(json.dumps(cascades(analyzer, found)), encoding="utf-8")
     by_gradient = [name for name, one in METHODS.items() if "layer" in one.options]
     for name, items in found.items():
         for methods, layer in ((ASKED, None), (by_gradient, LAYER)):
@@ -105,6 +107,8 @@ def cascades(analyzer: Analyzer, found: dict[str, list[Item]]) -> list[dict[str,
 
 def fallen(path: Path) -> list[tuple[object, ...]]:
     """One row a method and modality: mean rank correlation with the true map after each quarter of the layers."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; measure it by python -m training.faithful --data ROOT.")
     found = json.loads(path.read_text(encoding="utf-8"))
     _of_this_checkpoint(path, found)
     out = []
@@ -154,23 +158,27 @@ def rows(curves: Path) -> list[tuple[object, ...]]:
     ]
 
 
+def parts(results: Path) -> dict[str, str]:
+    """Every table of the docs by the name of its place."""
+    return {path.stem: table(HEAD, rows(path)) for path in sorted(results.glob("*.jsonl"))} | {
+        "checkpoint": f"`{load().model_id}`",
+        "cascade": table(FALLEN, fallen(results / CASCADES)),
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.faithful", description=__doc__)
     parser.add_argument("--data", type=Path, metavar="ROOT", help="holds one folder a corpus; measures what is missing")
     parser.add_argument("--results", type=Path, default=RESULTS / "faithfulness")
     parser.add_argument("--docs", type=Path, default=DOCS)
     args = parser.parse_args(argv)
-    try:
+
+    def make() -> dict[str, str]:
         if args.data:
             measure(args.data, args.results)
-        found = {path.stem: table(HEAD, rows(path)) for path in sorted(args.results.glob("*.jsonl"))}
-        found |= {"checkpoint": f"`{load().model_id}`", "cascade": table(FALLEN, fallen(args.results / "cascade.json"))}
-        text = filled(args.docs.read_text(encoding="utf-8"), found)
-    except (FileNotFoundError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    args.docs.write_text(text, encoding="utf-8")
-    return 0
+        return parts(args.results)
+
+    return fill(args.docs, make)
 
 
 if __name__ == "__main__":

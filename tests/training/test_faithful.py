@@ -64,6 +64,14 @@ def test_curves_of_another_checkpoint_are_refused(tmp_path, capsys):
     assert "faces.jsonl is of other-1, the checkpoint is attention_cam-" in capsys.readouterr().err
 
 
+def test_what_is_not_there_is_named(tmp_path, capsys):
+    assert faithful.main(["--results", str(tmp_path)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.endswith("cascade.json is not there; measure it by python -m training.faithful --data ROOT.")
+    assert faithful.main(["--results", str(tmp_path), "--data", str(tmp_path / "none")]) == 2
+    assert "No manifest.csv in" in capsys.readouterr().err
+
+
 def test_only_people_who_were_not_learned_from_are_measured(tmp_path):
     people = ["ravdess_09", "ravdess_01", "ravdess_10", "ravdess_19"] * 6
     write_manifest(tmp_path / "ravdess", [(f"{n}.wav", "anger", one) for n, one in enumerate(people)])
