@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,20 @@ from .hooks import calls_of
 
 AT_ONCE = 64  # crops that go through the branch together: as many as the caches of a processor like
 CROPS_A_VOICE = 8  # a window of voice takes the model about as long as so many crops
+
+if TYPE_CHECKING:
+    once = cached_property
+else:
+
+    class once(cached_property):  # noqa: N801 - a decorator
+        """Without the lock: Python 3.11 has one for all scenes, and a pass that stands back for another would hold it."""
+
+        def __get__(self, scene, owner=None):
+            if scene is None:
+                return self
+            if self.attrname not in vars(scene):
+                vars(scene)[self.attrname] = self.func(scene)
+            return vars(scene)[self.attrname]
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ class Scene:
         crops = self.given.place.shape[1] if modality == "face" else CROPS_A_VOICE
         return max(1, AT_ONCE // (len(self.available) * crops))
 
-    @cached_property
+    @once
     def _embedded(self) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
         """The pass through the branches that every method shares: their maps, and what their attention weighed."""
         kinds = (SpatialAttention, ChannelAttention)
@@ -80,20 +94,20 @@ class Scene:
         """Weights of the branches' own attention by the layer's name: [n or W,1,h,w] of places, [n or W,C] of channels."""
         return self._embedded[1]
 
-    @cached_property
+    @once
     def _fused(self) -> tuple[tuple[Tensor, Tensor], Output]:
         """The maps as leaves of a graph, and what the model makes of them: the one fusion that every method shares."""
         faces, voice = (maps.detach().requires_grad_() for maps in self.maps)
         with torch.enable_grad():
             return (faces, voice), self.fuse(faces, voice, maps=True)
 
-    @cached_property
+    @once
     def output(self) -> Output:
         """What the model says of the windows, with its evidence and its attention."""
         found = {one.name: getattr(self._fused[1], one.name) for one in fields(Output)}
         return replace(self._fused[1], **{name: one.detach() for name, one in found.items() if one is not None})
 
-    @cached_property
+    @once
     def gradients(self) -> tuple[Tensor, Tensor]:
         """Of each window's score by `maps`, all windows in one pass back: they do not meet, so each has its own gradient."""
         leaves, out = self._fused

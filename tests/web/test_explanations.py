@@ -8,6 +8,8 @@ import time
 import wave
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from PIL import Image
 from avemo_core import media
 from avemo_core.explain import faithfulness, overlay
 from avemo_core.explain.methods import METHODS
+from avemo_core.explain.scene import Scene, scene_of
 from avemo_core.labels import LABELS
 from avemo_core.types import AvemoError
 from avemo_core.web import explained
@@ -500,3 +503,27 @@ def test_a_slow_test_stands_back_while_a_clip_is_read() -> None:
     thread.join(5)
     assert len(passes) == 3
     turns.close()
+
+
+def test_a_pass_that_stands_back_keeps_no_other_scene_waiting(analyzer) -> None:
+    """One thread is inside one scene's pass; another scene of another thread is read meanwhile."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(Scene):
+        def fuse(self, *given: Any, **how: Any) -> Any:
+            inside.set()
+            assert go_on.wait(20)
+            return super().fuse(*given, **how)
+
+    result = analyzer.analyze(EXAMPLES / "both_agree.mp4")
+    whole = scene_of(analyzer, result, ("anger",), 0)
+    slow = Slow(**{one.name: getattr(whole, one.name) for one in fields(Scene)})
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: slow.output)
+        assert inside.wait(20)
+        second = pool.submit(lambda: whole.output)
+        try:
+            assert second.result(10).logits.shape == (1, 7)
+        finally:
+            go_on.set()
+        assert first.result(20).logits.shape == (1, 7)
