@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..calibration import CONDITIONS
 from ..labels import EMOTIONS
+from ..look import icon
 from ..types import FACE_STEP_S, SAMPLE_RATE, WINDOW_HOP_S, WINDOW_S
 from .services import Services, Settings
-from .theme import icon, markup
+from .theme import markup
 from .visitors import size_in_words
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
+from .. import look
 from ..labels import EMOTIONS, LABELS
 from ..live import LEARN_S, MAX_FRAME_BYTES, SMOOTHING_S, LiveError, LiveReader, LiveReading, decode_jpeg
 from ..types import WINDOW_S
@@ -327,13 +328,13 @@ def page_markup(services: Services) -> str:
         "model_id": services.analyzer.model_id,
     }
     bars = "".join(
-        f'<div class="em-{name}" data-label="{name}"><span class="lab">{theme.icon(name)}{name}</span>'
+        f'<div class="em-{name}" data-label="{name}"><span class="lab">{look.icon(name)}{name}</span>'
         '<span class="bar lo"><i style="--v:0"></i><span data-value></span></span></div>'
         for name in LABELS
     )
     return template.substitute(
         facts=escape(json.dumps(facts)),
-        **{f"icon_{name}": theme.icon(name) for name in theme.ICONS},
+        **{f"icon_{name}": look.icon(name) for name in look.ICONS},
         bars=bars,
         window=f"{WINDOW_S:g}",
         smoothing=f"{SMOOTHING_S:g}",

@@ -16,10 +16,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from .. import look
 from ..explain import render
 from ..labels import EMOTIONS
 from ..types import AvemoError
-from . import explanations, record, theme, upload
+from . import explanations, record, upload
 from .downloads import attachment
 from .jobs import Job
 from .services import STATIC, Services
@@ -203,15 +204,15 @@ def _made_files() -> APIRouter:
 
     @router.get("/css/emotions.css")
     def emotions() -> Response:
-        return Response(theme.emotions_css(), media_type="text/css")
+        return Response(look.emotions_css(), media_type="text/css")
 
     @router.get("/icons.svg")
     def icons() -> Response:
-        return Response(theme.icons_svg(), media_type="image/svg+xml")
+        return Response(look.icons_svg(), media_type="image/svg+xml")
 
     @router.get("/icon.svg")
     def favicon() -> Response:
-        return Response(theme.FAVICON, media_type="image/svg+xml")
+        return Response(look.FAVICON, media_type="image/svg+xml")
 
     @router.get("/plotly.min.js")
     def plotly_script() -> FileResponse:

@@ -62,14 +62,17 @@ def cookie(token: str, settings: Settings) -> str:
 def refusal(scope: Scope, settings: Settings) -> tuple[int, str] | None:
     """(status, sentence) for a request that comes for another host, or from another site's page; None for a good one."""
     headers = Headers(scope=scope)
-    host = headers.get("host", "")
-    if settings.hosts and urlsplit(f"//{host}").hostname not in settings.hosts:
+    host, origin = headers.get("host", ""), headers.get("origin")
+    try:
+        name, source = urlsplit(f"//{host}").hostname, urlsplit(origin or "").netloc
+    except ValueError:  # an address with half a bracket
+        return 400, "The host or origin of this request is no address; open the page under its own address."
+    if settings.hosts and name not in settings.hosts:
         return 400, f"This server does not answer for the host name {host!r}; open it under its own address."
     if scope["type"] == "http" and scope["method"] in SAFE:
         return None
-    origin = headers.get("origin")
     hosts = {host, headers.get("x-forwarded-host", host)} if settings.space else {host}
-    foreign = origin is not None and urlsplit(origin).netloc not in hosts
+    foreign = origin is not None and source not in hosts
     if foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         return 403, "This request came from another site's page; use the pages of this server."
     return None

@@ -34,6 +34,7 @@ class Settings:
     queued: int = 32
     posts_per_minute: int = 30  # of one visitor
     workers: int = 1  # readings at a time; torch uses all cores for one
+    more_pages: tuple[tuple[str, str], ...] = ()  # name and address of what stands beside the demo, for its bar
     warm_up: bool = False  # read an example once at the start, so that the first visitor does not wait for that
 
 

@@ -68,7 +68,7 @@ def build_site(analyzer: "Analyzer", settings: Settings, clock: Callable[[], flo
     add_live_route(app, services)
     _mount(app, services)
     # Added last runs first: the guard is outside, then the pages are dressed.
-    app.add_middleware(Dressing, pages=PAGES, model_id=analyzer.model_id, version=_version())
+    app.add_middleware(Dressing, pages=PAGES, more=settings.more_pages, model_id=analyzer.model_id, version=_version())
     app.add_middleware(Guard, settings=settings, pages=PATHS)
     return app
 
@@ -156,9 +156,12 @@ def _version() -> str:
 class Dressing:
     """ASGI middleware that puts the bar, foot and head on the pages that Gradio sends."""
 
-    def __init__(self, app: ASGIApp, pages: tuple[Page, ...], model_id: str, version: str) -> None:
+    def __init__(
+        self, app: ASGIApp, pages: tuple[Page, ...], more: tuple[tuple[str, str], ...], model_id: str, version: str
+    ) -> None:
         self.app = app
         self.pages = {page.path: page for page in pages}
+        self.more = more
         self.model_id = model_id
         self.version = version
 
@@ -185,7 +188,8 @@ class Dressing:
             if start["status"] == 200 and body:
                 nonce = scope["state"]["nonce"]
                 pages = tuple(self.pages.values())
-                dressed = theme.dress(body.decode(), pages, page, self.model_id, nonce, self.version).encode()
+                bar = theme.top_bar(pages, page, self.model_id, self.more)
+                dressed = theme.dress(body.decode(), page, bar, nonce, self.version).encode()
                 MutableHeaders(scope=start)["content-length"] = str(len(dressed))
             await send(start)
             await send({"type": "http.response.body", "body": dressed})

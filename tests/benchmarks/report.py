@@ -34,11 +34,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     print(flush=True)
 
 
-def spread(values: Sequence[float], form: str = ".3f") -> list[str]:
-    """Median, 90th percentile and n, as three cells."""
+def spread(values: Sequence[float], form: str = ".3f", at: Sequence[float] = (0.5, 0.9)) -> list[str]:
+    """Quantiles (median and 90th percentile) and n, as cells."""
     if not len(values):
-        return ["-", "-", "0"]
-    return [format(float(np.median(values)), form), format(float(np.quantile(values, 0.9)), form), str(len(values))]
+        return [*("-" for _ in at), "0"]
+    return [*(format(float(np.quantile(values, q)), form) for q in at), str(len(values))]
 
 
 def machine() -> None:

@@ -40,7 +40,7 @@ def running(folder: Path, device: str) -> Iterator[Server]:
     process = subprocess.Popen(
         [sys.executable, "app.py", "--port", "0", "--device", device],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(folder)},
+        env={**os.environ, "TMPDIR": str(folder), "AVEMO_STUDY": str(folder / "study")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -41,7 +41,7 @@ def running(log: Path) -> Iterator[str]:
             cwd=ROOT,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "2"},
+            env={**os.environ, "OMP_NUM_THREADS": "2", "AVEMO_STUDY": str(log.parent / "study")},
         )
     address = f"http://127.0.0.1:{port}"
     try:

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from avemo_core import look
 from avemo_core.synthetic import write_webcam
-from avemo_core.web import theme
 from tests.browser.conftest import ROOT, running
 from tests.browser.install import find
 
@@ -46,6 +46,7 @@ def main() -> int:
         keep("try_it.png", try_it(browser, address, "light"))
         keep("try_it_dark.png", try_it(browser, address, "dark"))
         keep("live.png", live(browser, address))
+        keep("rate.png", rate(browser, address))
         browser.close()
     return 0
 
@@ -85,6 +86,17 @@ def live(browser: Browser, address: str) -> bytes:
     return shot(page)
 
 
+def rate(browser: Browser, address: str) -> bytes:
+    """The practice study with its first clip played and answered."""
+    page = open_page(browser, f"{address}/study/rate/1", "light")
+    page.get_by_role("button", name="Pause").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_text("You can answer now").wait_for()
+    for key in ("2", "d", "k", "ArrowRight", "ArrowRight", "ArrowUp"):
+        page.keyboard.press(key)
+    return shot(page)
+
+
 def shot(page: Page) -> bytes:
     page.mouse.move(0, 0)
     page.evaluate("scrollTo(0, 0)")
@@ -97,7 +109,7 @@ def shot(page: Page) -> bytes:
 def with_palette(image: Image.Image) -> Image.Image:
     """The page's own colours as they are; the rest, faces and maps, in the colours that serve them best."""
     colours, counts = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_counts=True)
-    styles = (ROOT / "static" / "css" / "tokens.css").read_text() + theme.emotions_css()
+    styles = (ROOT / "static" / "css" / "tokens.css").read_text() + look.emotions_css()
     tones = {tuple(bytes.fromhex(tone)) for tone in re.findall(r"#([0-9A-Fa-f]{6})\b", styles)}
     own = np.array([tuple(colour) in tones for colour in colours.tolist()])
     often = np.argsort(-(counts + own * counts.max()))  # its own colours first

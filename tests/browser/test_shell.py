@@ -68,17 +68,17 @@ def test_the_keyboard_skips_to_the_content_and_shows_where_it_is(visit: Callable
     reached = []
     page.reload()
     page.wait_for_selector("#content .page")
-    for _ in range(7):
+    for _ in range(8):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.id"))
         ring = page.evaluate("getComputedStyle(document.activeElement).boxShadow")
         assert ring != "none", f"no focus ring on {reached[-1]}"
-    assert reached == ["Skip to the content", "AVEMO", "Try it", "Live", "Inspect", "About", "theme"]
+    assert reached == ["Skip to the content", "AVEMO", "Try it", "Live", "Inspect", "About", "Rate", "theme"]
 
 
 def test_the_bar_is_there_without_scripts(visit: Callable[..., Page]) -> None:
     page = visit("/about", java_script_enabled=False)
-    assert page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts() == list(PAGES.values())
+    assert page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts() == [*PAGES.values(), "Rate"]
 
 
 def test_an_unknown_address_gets_a_page_with_a_way_on(visit: Callable[..., Page]) -> None:
@@ -87,3 +87,12 @@ def test_an_unknown_address_gets_a_page_with_a_way_on(visit: Callable[..., Page]
     page.get_by_role("link", name="Try a clip").click()
     page.wait_for_selector("#content .page")
     assert page.title() == "Try it - AVEMO"
+
+
+def test_the_tab_rate_leads_within_two_clicks_to_clips_that_can_be_rated(visit: Callable[..., Page]) -> None:
+    page = visit("/about")
+    page.get_by_role("link", name="Rate").click()
+    page.get_by_role("heading", name="Choose a study.").wait_for()
+    page.get_by_role("link", name="Practice").click()
+    page.get_by_role("heading", name="Which emotion").wait_for()
+    page.get_by_role("button", name="Dark theme").wait_for()

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 import av
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from avemo_core.labels import LABELS
 from avemo_core.synthetic import Scene, write_clip, write_webcam
+from tests.browser.accessibility import serious
 from tests.browser.conftest import ROOT, watch
 
 EXAMPLES = ROOT / "static" / "examples"
@@ -59,16 +59,6 @@ def place(page: Page, selector: str) -> dict[str, float]:
     box = page.locator(selector).bounding_box()
     assert box
     return dict(box)
-
-
-def serious(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{v['id']} ({v['impact']}): {node['html'][:160]}"
-        for v in found
-        if v["impact"] in ("serious", "critical")
-        for node in v["nodes"]
-    ]
 
 
 @pytest.fixture(scope="module")

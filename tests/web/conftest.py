@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from avemo_core.analyzer import Analyzer
 from avemo_core.web.services import STATIC, Services, Settings
 from avemo_core.web.site import build_site
+from tests.conftest import is_one_sentence
 
 EXAMPLES = STATIC / "examples"
 PATIENCE_S = 120  # for one reading on a busy machine
@@ -42,7 +43,8 @@ class Served:
 
     def visitor(self, **options: Any) -> httpx.Client:
         """A browser without cookies yet."""
-        return httpx.Client(base_url=self.address, timeout=PATIENCE_S, **options)
+        # unverified: to read certificates takes 20 ms a client
+        return httpx.Client(base_url=self.address, timeout=PATIENCE_S, verify=False, **options)
 
     def guest(self) -> httpx.Client:
         """A browser that has opened the first page."""
@@ -129,3 +131,22 @@ def read(client: httpx.Client, body: bytes | None = None, name: str = "tone.wav"
 def stored(site: Served) -> list[Path]:
     """The clips that lie on the disk now."""
     return sorted(site.services.visitors.folder.glob("*/*"))
+
+
+def read_example(client: httpx.Client, name: str) -> str:
+    return ended(client, client.post("/api/clips", json={"example": name}).json()["job"])["result"]
+
+
+@pytest.fixture(scope="module")
+def read_clip(site: Served) -> Iterator[tuple[httpx.Client, str]]:
+    """A visitor, and the address of what explains their reading of a clip with face and voice."""
+    client = site.guest()
+    yield client, f"/api/results/{read_example(client, 'both_agree')}/explain"
+    client.close()
+
+
+def refused(client: httpx.Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 400, answer.text
+    assert is_one_sentence(answer.json()["error"]), answer.text
+    return answer.json()["error"]

@@ -53,7 +53,7 @@ def test_a_port_in_use_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_it_starts_says_where_it_is_and_stops_with_a_page_open(tmp_path: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "2", "AVEMO_STUDY": str(tmp_path / "study")}
     command = [sys.executable, "app.py", "--port", "0", "--device", "cpu"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -62,7 +62,8 @@ def test_it_starts_says_where_it_is_and_stops_with_a_page_open(tmp_path: Path) -
         assert process.stdout
         address = next(m[1] for line in process.stdout if (m := re.match(r"AVEMO is at (http://127\.0\.0\.1:\d+) ", line)))
         client = httpx.Client(base_url=address, timeout=START_S)
-        assert "AVEMO" in client.get("/").text
+        assert '<a href="/study/">Rate</a>' in client.get("/").text
+        assert "Practice" in client.get("/study/", headers={"accept": "text/html"}).text
         assert next(line for line in process.stdout if "ready: the model" in line)
         job = client.post("/api/clips", json={"example": "both_agree"}).json()["job"]
         assert list(tmp_path.glob("avemo-visitors-*/*/*"))
@@ -76,3 +77,10 @@ def test_it_starts_says_where_it_is_and_stops_with_a_page_open(tmp_path: Path) -
     finally:
         process.kill()
         process.wait(10)
+
+
+def test_the_rating_study_lives_where_flags_and_variables_say() -> None:
+    assert app.arguments([], {}).study == Path("avemo-study")
+    assert app.arguments([], {"AVEMO_STUDY": "elsewhere"}).study == Path("elsewhere")
+    args = app.arguments(["--study", "here", "--study-db", "postgresql:///study"], {"AVEMO_STUDY": "elsewhere"})
+    assert (args.study, args.study_db) == (Path("here"), "postgresql:///study")

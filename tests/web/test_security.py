@@ -130,6 +130,13 @@ def test_another_host_name_is_refused(site: Served) -> None:
     assert "evil.example" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("header", [{"host": "["}, {"host": "[::1"}, {"origin": "http://["}])
+def test_a_host_or_origin_that_is_no_address_is_refused(site: Served, header: dict[str, str]) -> None:
+    answer = httpx.post(site.address + "/api/clips", headers=header)
+    assert answer.status_code == 400
+    assert "is no address" in answer.json()["error"]
+
+
 def test_the_live_socket_wants_our_page_and_a_cookie(site: Served) -> None:
     token = site.guest().cookies[COOKIE]
     address = site.address.replace("http", "ws") + "/api/live"

@@ -1,0 +1,135 @@
+// Answers on their way to the server. Each is written to this computer before anything else happens, and leaves it only when
+// the server has said that it has it: offline, a reload, a restart of either side, a sign-out lose nothing.
+//
+// An entry: {kind: submit | skip | correct, key, token, rating, of, answer}. A correction of an answer that is itself still on
+// its way has no `rating` yet; `of` is that answer's key, and the server's reply to it fills `rating` in.
+
+import { Refused, Unreachable } from './study_rate_server.js';
+
+const LONGEST_WAIT_MS = 15_000;
+
+// Every entry has a place of its own, so that two tabs never overwrite each other's.
+function shelf(prefix) {
+  const spare = new Map(); // where the browser keeps nothing for us: lost with the page, but sent all the same
+  const names = () => [...Object.keys(localStorage).filter((name) => name.startsWith(prefix)), ...spare.keys()].sort();
+  const read = (name) => spare.get(name) ?? JSON.parse(localStorage.getItem(name) ?? 'null');
+  return {
+    all: () => names().map((name) => ({ name, ...read(name) })).filter((entry) => entry.key),
+    put({ name, ...entry }) {
+      try {
+        localStorage.setItem(name, JSON.stringify(entry));
+        spare.delete(name);
+      } catch {
+        spare.set(name, entry);
+      }
+    },
+    drop(name) {
+      spare.delete(name);
+      localStorage.removeItem(name);
+    },
+    safe: () => spare.size === 0,
+  };
+}
+
+// on: sent(entry, reply), refused(entry, error), signedOut(), changed(). Entries go one after another, in order.
+export function outbox(prefix, server, on) {
+  const kept = shelf(`${prefix}/out/`);
+  let running = null;
+  let wait = 0;
+  let timer = 0;
+  let count = 0;
+
+  const waiting = () => kept.all().filter((entry) => !entry.aside);
+
+  function put(entry) {
+    count += 1;
+    const name = `${prefix}/out/${String(Date.now()).padStart(15, '0')}-${String(count).padStart(6, '0')}-${entry.key}`;
+    kept.put({ name, ...entry });
+    on.changed();
+    flush();
+  }
+
+  const send = {
+    submit: (entry) => server.submit(entry.token, entry.key, entry.answer),
+    skip: (entry) => server.skip(entry.token),
+    correct: (entry) => server.correct(entry.rating, entry.key, entry.answer),
+  };
+
+  async function deliver(entry) {
+    if (entry.kind === 'correct' && !entry.rating) return rescue(entry);
+    let reply;
+    try {
+      reply = await send[entry.kind](entry);
+    } catch (error) {
+      if (!(error instanceof Refused) || error.reason === 'signed out') throw error;
+      settle(entry, error);
+      return on.refused(entry, error);
+    }
+    for (const later of waiting()) if (later.of === entry.key) kept.put({ ...later, rating: reply.saved, of: null });
+    kept.drop(entry.name);
+    return on.sent(entry, reply);
+  }
+
+  // What the server keeps as a draft may go; what it did not take stays here, out of the way of the others.
+  function settle(entry, error) {
+    if (error.kept || entry.kind === 'skip') kept.drop(entry.name);
+    else kept.put({ ...entry, aside: error.message });
+  }
+
+  // A correction of an answer that was refused: it becomes that clip's draft.
+  async function rescue(entry) {
+    if (waiting().some((earlier) => earlier.key === entry.of)) return;
+    await server.draft(entry.token, entry.answer).catch((error) => {
+      if (error instanceof Unreachable) throw error;
+    });
+    kept.drop(entry.name);
+  }
+
+  async function sendAll() {
+    clearTimeout(timer);
+    try {
+      for (let [next] = waiting(); next; [next] = waiting()) {
+        await deliver(next);
+        wait = 0;
+        on.changed();
+      }
+    } catch (error) {
+      if (error instanceof Refused) on.signedOut();
+      else if (!(error instanceof Unreachable)) throw error;
+      else {
+        wait = Math.min(LONGEST_WAIT_MS, wait * 2 || 1000);
+        timer = setTimeout(flush, wait);
+      }
+    }
+    on.changed();
+  }
+
+  // One at a time; who asks meanwhile waits for the same end.
+  function flush() {
+    running ??= sendAll().finally(() => { running = null; });
+    return running;
+  }
+
+  addEventListener('online', () => { wait = 0; flush(); });
+  addEventListener('beforeunload', (event) => { if (!kept.safe()) event.preventDefault(); });
+  return {
+    put,
+    flush,
+    // Tries what was put aside once more, as after a reload.
+    retry() {
+      for (const { aside, ...entry } of kept.all()) if (aside) kept.put(entry);
+      return flush();
+    },
+    // What was put aside, by its rater's own wish.
+    discard() {
+      for (const entry of kept.all()) if (entry.aside) kept.drop(entry.name);
+      on.changed();
+    },
+    tokens: () => kept.all().filter((entry) => entry.token && entry.kind !== 'correct').map((entry) => entry.token),
+    answers: () => kept.all().filter((entry) => entry.kind !== 'skip').length,
+    aside: () => kept.all().find((entry) => entry.aside)?.aside ?? null,
+    empty: () => waiting().length === 0,
+    away: () => wait > 0, // the last try reached nobody
+    stop: () => clearTimeout(timer),
+  };
+}

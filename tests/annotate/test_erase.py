@@ -1,0 +1,197 @@
+"""A child that is erased is gone from the rows, the files and the bytes; what lies elsewhere is named."""
+
+import shutil
+import threading
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from annotate.design import Design
+from annotate.erase import erase_child, erase_clips, finish, overdue
+from annotate.exchange.rows import typed
+from annotate.exchange.transfer import export, import_ratings
+from annotate.schema import (
+    Account,
+    Adjudication,
+    Audit,
+    Child,
+    Clip,
+    Draft,
+    Enrolment,
+    Item,
+    Lease,
+    ModelReading,
+    Rating,
+    Rendition,
+    Snapshot,
+    Use,
+)
+from annotate.scheme import SCHEMES
+from annotate.snapshots import freeze
+from annotate.store import Store, StudyError
+from annotate.studies import create_study
+from annotate.verify import verify
+from tests.annotate.material import new_study, rate_all
+
+SECRET = "Лиза-7261"  # a comment that only one clip has
+
+
+@pytest.fixture
+def study_id(store: Store, tmp_path: Path) -> int:
+    """A study in which everything that can point at a clip does."""
+    study_id = new_study(store, tmp_path / "clips", replications=100).study_id
+    rate_all(store, study_id, ("R01", "R02"))
+    now = datetime.now(UTC)
+    with store.write() as session:
+        account = session.scalars(select(Account)).first()
+        enrolment = session.scalars(select(Enrolment)).first()
+        assert account and enrolment
+        for item in session.scalars(select(Item)):
+            draft = {"enrolment_id": enrolment.id, "is_repeat": True, "answer": {"comment": SECRET}, "reason": "unsent"}
+            session.add(Draft(item_id=item.id, saved_at=now, **draft))
+            session.add(Adjudication(item_id=item.id, account_id=account.id, label="fear", comment=SECRET, settled_at=now))
+            session.add(
+                ModelReading(
+                    clip_id=item.clip_id, modality="voice", model_id="m", probabilities={"fear": 1.0}, written_at=now
+                )
+            )
+        clips = list(session.scalars(select(Clip.id)))
+        use = {"kind": "checkpoint", "name": "models/7.safetensors", "sha256": "c0ffee", "made_at": now}
+        session.add(Use(study_id=study_id, clips=clips, **use))
+        session.add(Use(study_id=study_id, kind="manifest", name="other.csv", clips=clips[3:], made_at=now))
+    return study_id
+
+
+def test_nothing_of_an_erased_child_is_left_in_the_store(store: Store, study_id: int, tmp_path: Path):
+    with store.read() as session:
+        child = session.scalars(select(Child).filter_by(pseudonym="ребёнок-0")).one().id
+        gone = {clip.id: clip.content_hash for clip in session.scalars(select(Clip).filter_by(child_id=child))}
+        ratings = set(session.scalars(select(Rating.id).join(Item).where(Item.clip_id.in_(gone))))
+        kept = set(session.scalars(select(Rating.id))) - ratings
+    export(store, None, study_id, "csv", tmp_path / "out.csv")
+    freeze(store, None, study_id, "paper")
+
+    report = erase_child(store, None, "ребёнок-0")
+    assert (report.children, len(report.clips), report.ratings, report.files) == (["ребёнок-0"], 2, len(ratings), 4)
+    assert report.snapshots == ["paper"] and report.bytes_gone
+    assert {(use.kind, use.name) for use in report.uses} == {
+        ("checkpoint", "models/7.safetensors"),
+        ("export", str(tmp_path / "out.csv")),
+    }
+    with store.read() as session:
+        assert set(session.scalars(select(Rating.id))) == kept
+        for table in (Clip, Child, Snapshot):
+            assert session.scalar(select(func.count()).select_from(table)) == {Clip: 2, Child: 1, Snapshot: 0}[table]
+        for table in (Rendition, ModelReading, Item):
+            assert set(session.scalars(select(table.clip_id))).isdisjoint(gone)
+        items = set(session.scalars(select(Item.id)))
+        for table in (Draft, Adjudication, Lease, Rating):
+            assert set(session.scalars(select(table.item_id))) <= items
+        assert all(abs(n) in items for enrolment in session.scalars(select(Enrolment)) for n in enrolment.plan)
+        told = {
+            row.detail["clip"]: row.detail["ratings"]
+            for row in session.scalars(select(Audit).filter_by(action="clip erased"))
+        }
+    assert set(told) == set(gone) and {rating for ids in told.values() for rating in ids} == ratings
+    for content_hash in gone.values():
+        assert not list(store.home.media.rglob(f"*{content_hash}*"))
+    assert verify(store).problems == []
+    rate_all(store, study_id, ("R03",))  # the study goes on
+    assert verify(store).problems == []
+
+
+@pytest.mark.parametrize("home", ["sqlite"], indirect=True)  # PostgreSQL keeps its files elsewhere
+def test_nothing_of_an_erased_child_is_left_in_the_bytes_of_the_database(store: Store, study_id: int):
+    def there(words: str) -> bool:
+        return any(words.encode() in path.read_bytes() for path in store.home.folder.glob("study.db*"))
+
+    freeze(store, None, study_id, "paper")
+    erase_child(store, None, "ребёнок-1")
+    assert there(SECRET) and there("ребёнок-0") and not there("ребёнок-1") and there("говорит, громко.wav")
+    erase_child(store, None, "ребёнок-0")
+    assert not there(SECRET) and not there("ребёнок-0") and not there("говорит, громко.wav")
+
+
+def test_a_page_that_is_open_does_not_stop_an_erasure(store: Store, study_id: int):
+    """A reader holds the old pages of SQLite: the rows are gone all the same, and the report tells of the bytes."""
+    started, end = threading.Event(), threading.Event()
+
+    def reader() -> None:
+        with store.read() as session:
+            session.scalars(select(Rating)).all()
+            started.set()
+            end.wait(60)
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    started.wait(60)
+    if store.engine.dialect.name == "postgresql":
+        end.set()
+    report = erase_child(store, None, "ребёнок-0")
+    end.set()
+    thread.join(60)
+    assert report.ratings and report.bytes_gone == (store.engine.dialect.name == "postgresql")
+
+
+def test_a_clip_is_erased_alone_and_its_child_stays(store: Store, study_id: int):
+    with store.read() as session:
+        first = session.scalars(select(Clip).order_by(Clip.id)).first()
+        assert first
+    report = erase_clips(store, None, [first.id])
+    assert (report.clips, report.children) == ([first.name], [])
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Child)) == 2
+    with pytest.raises(StudyError, match=f"There is no clip {first.id}; nothing was erased"):
+        erase_clips(store, None, [first.id])
+    with pytest.raises(StudyError, match="There is no child 'nobody'; nothing was erased"):
+        erase_child(store, None, "nobody")
+
+
+def test_files_that_another_study_holds_too_stay_and_are_named(store: Store, study_id: int, tmp_path: Path):
+    (tmp_path / "second").mkdir()
+    shutil.copy(tmp_path / "clips" / "b c.wav", tmp_path / "second" / "same.wav")
+    create_study(store, None, "Вторая", tmp_path / "second", SCHEMES["comfort"], Design())
+    report = erase_child(store, None, "ребёнок-1")
+    assert report.elsewhere == [("Вторая", "same.wav")]
+    with store.read() as session:
+        left = session.scalars(select(Rendition.file)).all()
+    assert all((store.home.media / file).is_file() for file in left) and len(left) == 3
+
+
+def test_what_is_left_of_an_import_is_still_guarded(store: Store):
+    rows = [typed({"clip": f"{k}", "modality": "voice", "child": "abc"[k % 3], "label": "fear"}, "") for k in range(9)]
+    import_ratings(store, None, "votes", rows)
+    erase_child(store, None, "b")
+    erase_child(store, None, "a")
+    assert verify(store).problems == []
+    with store.write() as session:
+        rating = session.scalars(select(Rating)).first()
+        assert rating
+        rating.label = "anger"
+    assert any("not as they were imported" in problem for problem in verify(store).problems)
+
+
+def test_an_erasure_killed_before_its_files_went_is_finished_later(store: Store, study_id: int):
+    """As if the power went between the write and the files: the marks are there, the rows are not."""
+    with store.read() as session:
+        clip = session.scalars(select(Clip).order_by(Clip.id)).first()
+        assert clip and clip.content_hash
+    place = store.home.media / clip.content_hash[:2] / clip.content_hash
+    kept = {path.name: path.read_bytes() for path in place.iterdir()}
+    erase_clips(store, None, [clip.id])
+    place.mkdir(parents=True)
+    for name, content in kept.items():
+        (place / name).write_bytes(content)
+    (store.home.media / ".new").mkdir()
+    (store.home.media / ".new" / f"{clip.content_hash}.placed").touch()
+    assert finish(store)
+    assert not place.exists()
+
+
+def test_clips_past_their_day_are_listed(store: Store, study_id: int):
+    with store.read() as session:
+        assert overdue(session) == []
+        late = overdue(session, date(2041, 1, 1))
+    assert len(late) == 4 and {row.child for row in late} == {"ребёнок-0", "ребёнок-1"}
