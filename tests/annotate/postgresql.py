@@ -1,6 +1,8 @@
 """A real PostgreSQL of its own, from a wheel, which can be killed."""
 
+import subprocess
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -34,10 +36,23 @@ class PostgreSQL:
         return f"{self.url}&options=-csearch_path%3D{name}"
 
     def crash(self) -> None:
-        """SIGKILL to all of its processes, as when the machine's memory runs out; then it is started again."""
+        """SIGKILL to all of its processes, as when the machine's memory runs out; then it is started again, which takes as
+        long as writing all its files to the disk does.
+
+        Raises:
+            subprocess.SubprocessError: it did not come back within two minutes.
+        """
         head = psutil.Process(self.server.get_pid())
+        head.suspend()  # or it could start one more process while the others are counted
         processes = [head, *head.children(recursive=True)]
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, timeout=30)
-        self.server.ensure_postgres_running()
+        wait_until = time.monotonic() + 120
+        while True:
+            try:
+                return self.server.ensure_postgres_running()
+            except (subprocess.SubprocessError, AssertionError):  # the wheel waits ten seconds, and asserts what it found
+                if time.monotonic() > wait_until:
+                    raise
+                time.sleep(0.5)

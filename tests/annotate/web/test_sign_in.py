@@ -303,11 +303,7 @@ def test_an_invitation_may_name_a_study_of_chosen_raters(study: Served) -> None:
         assert chosen_names(session) == {chosen: ["R07"]}
     for fields, status, sentence in (
         ({"roles": "lead", "study": str(chosen)}, 400, "Only a rater can be chosen for a study"),
-        (
-            {"roles": "rater", "study": str(open_to_all)},
-            400,
-            "Every rater rates Joy at school, so that a link",
-        ),
+        ({"roles": "rater", "study": str(open_to_all)}, 400, "Every rater rates Joy at school, so a link need not name it."),
         ({"roles": "rater", "study": "99"}, 400, "There is no study 99"),
         ({"roles": "rater", "study": "x"}, 422, "another form than expected"),
     ):
