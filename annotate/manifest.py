@@ -55,6 +55,8 @@ def read(source: Path, scheme: Scheme) -> tuple[list[Row], list[tuple[str, str]]
     path = source / "manifest.csv" if source.is_dir() else source
     if not path.is_file():
         raise StudyError(f"There is no folder or manifest {str(source)!r}; give a folder of clips or a CSV that lists them.")
+    if path.suffix.lower() != ".csv":  # or a page would read out the first line of any file of this computer
+        raise StudyError(f"{path.name!r} is no manifest: its name does not end in .csv; give a folder of clips or a CSV.")
     return _manifest(path, scheme), []
 
 

@@ -7,6 +7,7 @@ rater's answer, no model's reading.
 import functools
 import json
 from datetime import UTC, datetime
+from email.utils import formatdate
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,7 +84,7 @@ def claim(study_id: Number, request: Request, caller: Rater) -> dict[str, Any]:
 
 @router.post("/api/rate/{study_id}/submit")
 def submit(study_id: Number, request: Request, caller: Rater, sent: Sent) -> dict[str, Any]:
-    store, answer, now = services(request).store, Answer.from_json(sent.get("answer")), datetime.now(UTC)
+    store, answer, now = services(request).store, _played(Answer.from_json(sent.get("answer"))), datetime.now(UTC)
     saved = queue.submit_and_claim(store, caller.account_id, _text(sent, "token"), _text(sent, "key"), answer, now)
     return {"saved": saved.rating_id, **_held(store, saved.enrolment_id, saved.clips, now)}
 
@@ -133,7 +134,7 @@ def history(
 
 @router.post("/api/rate/{study_id}/correct")
 def correct(study_id: Number, request: Request, caller: Rater, sent: Sent) -> dict[str, Any]:
-    store, answer = services(request).store, Answer.from_json(sent.get("answer"))
+    store, answer = services(request).store, _played(Answer.from_json(sent.get("answer")))
     rating_id = sent.get("rating_id")
     if not isinstance(rating_id, int) or isinstance(rating_id, bool) or not 0 <= rating_id < 2**31:
         raise StudyError("The rating to edit is named by its number.")
@@ -159,7 +160,13 @@ def media(token: str, request: Request, caller: Rater) -> Response:
     path = store.home.media / found.file if found else None
     if found is None or path is None or not path.is_file():
         raise Refusal(404, "nothing here", "There is no clip at this address for you; reload the page to go on.")
-    return FileResponse(path, media_type=found.media_type, headers={"cache-control": f"private, max-age={KEEP_S}"})
+    headers = {
+        "cache-control": f"private, max-age={KEEP_S}",
+        # In place of the file's own: its time tells in which order the clips were given, often by child or by label.
+        "etag": f'"{token}"',
+        "last-modified": formatdate(0, usegmt=True),
+    }
+    return FileResponse(path, media_type=found.media_type, headers=headers)
 
 
 def refused(request: Request, error: Exception) -> Response:
@@ -251,6 +258,13 @@ def _study(store: Store, study_id: int, caller: Caller) -> Study:
             raise NotYours
         need_rater(session, study, caller.account_id)
     return study
+
+
+def _played(answer: Answer) -> Answer:
+    """The page unlocks its labels at the end of the first play; a label without one is of a clip that nobody played."""
+    if answer.first_play_ended_at is None and (answer.label is not None or answer.soft is not None):
+        raise StudyError("A label needs a clip that was played to its end; play it once, then answer, or flag it.")
+    return answer
 
 
 def _text(sent: dict[str, Any], name: str) -> str:

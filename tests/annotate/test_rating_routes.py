@@ -39,6 +39,8 @@ ANGER = {
     "reaction_ms": 834,
 }
 
+BEGINNING_OF_TIME = "Thu, 01 Jan 1970 00:00:00 GMT"  # in place of when a file was written
+
 
 class Rater:
     """A signed-in browser."""
@@ -110,6 +112,25 @@ def test_from_opening_the_page_to_editing_an_answer(store: Store, two):
     assert page.status_code == 200
     assert "study_rate.js" in page.text
     assert verify(store).problems == []
+
+
+def test_a_label_needs_a_clip_that_was_played(two):
+    path, rater, _ = two
+    token = rater.post(f"{path}/claim").json()["clips"][0]["token"]
+
+    def submit(**answer: Any) -> Any:
+        return rater.post(f"{path}/submit", {"token": token, "key": "k1", "answer": answer})
+
+    unheard = submit(label="anger")
+    assert unheard.status_code == 400
+    assert is_one_sentence(unheard.json()["error"])
+    assert "played to its end" in unheard.json()["error"]
+    saved = submit(flag="technical fault")
+    assert saved.status_code == 200, "what does not play can be flagged"
+    edited = {"rating_id": saved.json()["saved"], "key": "k2", "answer": {"label": "anger"}}
+    assert rater.post(f"{path}/correct", edited).status_code == 400
+    edited["answer"] = {"label": "anger", "first_play_ended_at": "2026-03-01T12:00:00Z"}
+    assert rater.post(f"{path}/correct", edited).status_code == 200
 
 
 def test_a_study_rated_to_its_end_is_finished(two):
@@ -227,6 +248,7 @@ def test_a_clip_comes_whole_or_in_parts_without_its_name(two):
     assert whole.headers["cache-control"].startswith("private")
     assert "tone" not in str(whole.headers)
     assert "content-disposition" not in whole.headers
+    assert (whole.headers["etag"], whole.headers["last-modified"]) == (f'"{url.rsplit("/", 1)[1]}"', BEGINNING_OF_TIME)
     part = rater.get(url, range="bytes=4-9")
     assert (part.status_code, part.content) == (206, tone()[4:10])
     assert part.headers["content-range"] == f"bytes 4-9/{len(tone())}"
@@ -390,7 +412,11 @@ def test_nothing_that_a_rater_must_not_know_is_in_any_byte(store: Store, client:
         media = rater.get(first["url"])
         sent.append((str(media.headers), ""))
         kinds.append((first["is_practice"], media.headers["content-length"]))
-        answer = {"token": first["token"], "key": first["token"], "answer": {"label": "blue"}}
+        answer = {
+            "token": first["token"],
+            "key": first["token"],
+            "answer": {"label": "blue", "first_play_ended_at": "2026-03-01"},
+        }
         route = "skip" if len(kinds) == 9 else "submit"
         reply = keep(rater.post(f"/study/api/rate/{study}/{route}", answer))
     assert reply["finished"]
@@ -419,7 +445,7 @@ def test_progress_counts_gold_and_repeats_as_any_other_clip(store: Store, client
     reply, told = browser.post(f"/study/api/rate/{study}/claim").json(), []
     while reply["clips"]:
         token = reply["clips"][0]["token"]
-        sent = {"token": token, "key": token, "answer": {"label": "anger"}}
+        sent = {"token": token, "key": token, "answer": {"label": "anger", "first_play_ended_at": "2026-03-01"}}
         reply = browser.post(f"/study/api/rate/{study}/submit", sent).json()
         told.append((reply["progress"]["done"], reply["progress"]["total"]))
     assert told == [(k + 1, 34) for k in range(34)]

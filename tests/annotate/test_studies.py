@@ -227,6 +227,10 @@ def test_sources_that_are_not_there_or_hold_nothing_are_refused(store: Store, fo
         create(store, folder)
     with pytest.raises(StudyError, match="There is no folder or manifest"):
         create(store, folder / "nothing")
+    (folder / "shadow").write_text("root:secret")
+    with pytest.raises(StudyError, match="'shadow' is no manifest") as told:
+        create(store, folder / "shadow")
+    assert "secret" not in str(told.value)
     (folder / "bad.wav").write_bytes(b"x")
     with pytest.raises(StudyError, match=r"None of the 1 clips can be used \(bad.wav: .*\); no study was made"):
         create(store, folder)

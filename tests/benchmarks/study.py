@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ class Page:
         """(The reply, seconds). The label follows from the token, so that a mix-up shows."""
         key, label = f"key-{token}", LABELS[hashlib.sha256(token.encode()).digest()[0] % len(LABELS)]
         started = time.perf_counter()
-        reply = self.post("submit", {"token": token, "key": key, "answer": {"label": label, "comment": comment}})
+        answer = {"label": label, "comment": comment, "first_play_ended_at": datetime.now(UTC).isoformat()}
+        reply = self.post("submit", {"token": token, "key": key, "answer": answer})
         waited = time.perf_counter() - started
         line = {"saved": reply["saved"], "token": token, "key": key, "label": label, "comment": comment}
         with self.journal.open("a") as file:

@@ -109,7 +109,7 @@ def test_no_route_of_a_rater_gives_anything_of_a_study_that_is_not_theirs(study:
     rating = queue.submit(store, account, answered, "k1", Answer(label="anger"))
     with store.write() as session:
         choose(session, None, study_id, True, [])
-    sent = {"token": held, "tokens": [held], "key": "k2", "answer": {"label": "fear"}, "rating_id": rating}
+    sent = {"token": held, "tokens": [held], "key": "k2", "answer": {"cannot_tell": True}, "rating_id": rating}
     own = {"draft": {"kept": True}, "renew": {"expires_in_s": 0}, "release": {}}  # of what is theirs, and no more
     client = study.signed_in("R07")
     token, asked = csrf(client), 0
