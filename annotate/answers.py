@@ -1,6 +1,5 @@
 """A rater's answer to one clip: read from what a browser sent, and checked against what the study asks."""
 
-import math
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -150,7 +149,7 @@ def _shares(value: Any) -> dict[str, float] | None:
         raise StudyError(f"A soft label is an object with the shares of 1 to {len(KEYS)} labels.")
     shares = {}
     for name, share in value.items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise StudyError("The shares of labels are numbers between 0 and 1.")
         shares[_text("label", name, LONGEST_WORD) or ""] = float(share)
     return shares

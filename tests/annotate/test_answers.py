@@ -74,6 +74,7 @@ FAULTS = {
     "sum": ({"soft": {"anger": 0.5, "fear": 0.4}}, "add up to 1; these add up to 0.9"),
     "share": ({"soft": {"anger": 1.5, "fear": -0.5}}, "between 0 and 1"),
     "no number": ({"soft": {"anger": "much"}}, "are numbers between 0 and 1"),
+    "a share too large to count": ({"soft": {"anger": 10**400}}, "are numbers between 0 and 1"),
     "soft label": ({"soft": {"joy": 1}}, "'joy' is not a label"),
     "empty soft": ({"soft": {}}, "shares of 1 to 9 labels"),
     "soft with another label": ({"soft": {"anger": 0.6, "fear": 0.4}, "label": "fear"}, "has not the largest share"),
