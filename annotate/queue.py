@@ -2,7 +2,7 @@
 
     enrolment = enrol(session, study_id, account_id)
     shown = claim(store, enrolment.id)                      # up to three clips: one to answer, the others to load ahead
-    saved = submit_and_claim(store, account_id, shown[0].token, key, answer)  # and the clips that come then
+    saved = submit(store, account_id, shown[0].token, key, answer)  # and the clips that come then
 
 Every write holds the store's one lock, so counting and then leasing is exact. What cannot be accepted is kept as a draft.
 The audit log tells of ratings, skips and refusals; where a clip lay meanwhile, the leases themselves tell.
@@ -212,25 +212,13 @@ def skip(store: Store, account_id: int, token: str) -> None:
 # ---------------------------------------------------------------- answering
 
 
-def submit(store: Store, account_id: int, token: str, key: str, answer: Answer, now: datetime | None = None) -> int:
-    """The id of the rating. The same key with the same answer again is harmless and returns the same id.
+def submit(store: Store, account_id: int, token: str, key: str, answer: Answer, now: datetime | None = None) -> Saved:
+    """The rating and, claimed in the same write, the clips that come next: the disk is waited for once, and not twice.
 
-    Refused where the clip is not this rater's to answer any more; the answer is then kept as the rater's draft. StudyError
-    where it is no answer to the study's question.
+    The same key with the same answer again is harmless and names the same rating. Refused where the clip is not this
+    rater's to answer any more; the answer is then kept as the rater's draft. StudyError where it is no answer to the
+    study's question.
     """
-    now = now or datetime.now(UTC)
-    _check_key(key)
-    with store.write() as session:
-        done = _submit(session, _lease(session, token), account_id, key, answer, now)
-    if isinstance(done, Refused):  # raised only now, so that the draft is committed
-        raise done
-    return done
-
-
-def submit_and_claim(
-    store: Store, account_id: int, token: str, key: str, answer: Answer, now: datetime | None = None
-) -> Saved:
-    """submit(), and in the same write the claim of what comes next: the disk is waited for once, and not twice."""
     now = now or datetime.now(UTC)
     _check_key(key)
     clips = None

@@ -84,7 +84,7 @@ def claim(study_id: Number, request: Request, caller: Rater) -> dict[str, Any]:
 @router.post("/api/rate/{study_id}/submit")
 def submit(study_id: Number, request: Request, caller: Rater, sent: Sent) -> dict[str, Any]:
     store, answer, now = services(request).store, Answer.from_json(sent.get("answer")), datetime.now(UTC)
-    saved = queue.submit_and_claim(store, caller.account_id, _text(sent, "token"), _text(sent, "key"), answer, now)
+    saved = queue.submit(store, caller.account_id, _text(sent, "token"), _text(sent, "key"), answer, now)
     return {"saved": saved.rating_id, **_held(store, saved.enrolment_id, saved.clips, now)}
 
 

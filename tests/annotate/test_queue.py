@@ -27,7 +27,6 @@ from annotate.queue import (
     save_draft,
     skip,
     submit,
-    submit_and_claim,
 )
 from annotate.schema import Account, Audit, Clip, Draft, Enrolment, Item, Lease, Rating, Rendition, Study
 from annotate.scheme import Label, Scheme
@@ -62,11 +61,19 @@ def rate_all(store: Store, rater: tuple[int, int], answer: Answer = ANGER, most:
     return tokens
 
 
+def rate_anew(store: Store, rater: tuple[int, int]) -> None:
+    """As rate_all, but what came with an answer is given back, so that each claim is a write of its own beside others."""
+    with store.read() as session:
+        study = session.get_one(Enrolment, rater[1]).study_id
+    while rate_all(store, rater, most=1):
+        release(store, rater[0], study)
+
+
 def rate_on(store: Store, rater: tuple[int, int]) -> None:
     """As rate_all, but as the page does it: the next clips come with the answer."""
     clips = claim(store, rater[1])
     while clips:
-        clips = submit_and_claim(store, rater[0], clips[0].token, f"key-{clips[0].token}", ANGER).clips
+        clips = submit(store, rater[0], clips[0].token, f"key-{clips[0].token}", ANGER).clips
 
 
 def refused(call, *arguments, **named) -> Refused:
@@ -132,7 +139,7 @@ def test_a_clip_without_media_is_never_shown(store: Store):
 # ---------------------------------------------------------------- quotas
 
 
-@pytest.mark.parametrize("rate", [rate_all, rate_on])
+@pytest.mark.parametrize("rate", [rate_anew, rate_on])
 def test_fifty_threads_on_ten_items_with_a_quota_of_five_never_overfill(store: Store, rate):
     study = make_study(store, design=Design(replications=5, repeat_share=0.0))
     raters = make_raters(store, study, 50)
@@ -260,16 +267,16 @@ def test_a_late_answer_even_if_only_just_is_kept_and_comes_back_with_its_clip(st
 def test_just_in_time_is_in_time(store: Store):
     (rater,) = make_raters(store, make_study(store), 1)
     shown = claim(store, rater[1], now=NOON)
-    rating = submit(store, rater[0], shown[0].token, "a", ANGER, now=shown[0].expires_at - timedelta(microseconds=1))
+    saved = submit(store, rater[0], shown[0].token, "a", ANGER, now=shown[0].expires_at - timedelta(microseconds=1))
     with store.read() as session:
-        assert session.get_one(Rating, rating).label == "anger"
+        assert session.get_one(Rating, saved.rating_id).label == "anger"
         assert session.scalars(select(Draft)).all() == []
 
 
 def test_the_second_answer_of_two_tabs_is_refused_as_stale_and_kept(store: Store):
     (rater,) = make_raters(store, make_study(store), 1)
     token = claim(store, rater[1])[0].token
-    rating = submit(store, rater[0], token, "tab-1", ANGER)
+    rating = submit(store, rater[0], token, "tab-1", ANGER).rating_id
     second = refused(submit, store, rater[0], token, "tab-2", FEAR)
     assert (second.reason, second.kept) == ("stale", True)
     with store.read() as session:
@@ -281,11 +288,11 @@ def test_the_second_answer_of_two_tabs_is_refused_as_stale_and_kept(store: Store
 def test_the_same_key_again_is_harmless_and_another_answer_under_it_is_not_lost(store: Store):
     (rater,) = make_raters(store, make_study(store), 1)
     shown = claim(store, rater[1])
-    rating = submit(store, rater[0], shown[0].token, "a", ANGER)
-    assert submit(store, rater[0], shown[0].token, "a", ANGER) == rating
-    assert submit(store, rater[0], shown[0].token, "a", ANGER, now=NOON + timedelta(days=9999)) == rating
+    rating = submit(store, rater[0], shown[0].token, "a", ANGER).rating_id
+    assert submit(store, rater[0], shown[0].token, "a", ANGER).rating_id == rating
     assert refused(submit, store, rater[0], shown[0].token, "a", FEAR).reason == "stale"
     assert refused(submit, store, rater[0], shown[1].token, "a", ANGER).reason == "stale"
+    assert submit(store, rater[0], shown[0].token, "a", ANGER, now=NOON + timedelta(days=9999)).rating_id == rating
     with store.read() as session:
         assert session.scalars(select(Rating.id)).all() == [rating]
         assert session.scalar(select(func.count()).select_from(Draft)) == 2
@@ -298,7 +305,7 @@ def test_many_equal_submits_at_once_are_one_rating(store: Store):
 
     def work() -> None:
         gate.wait(60)
-        ids.append(submit(store, rater[0], token, "the-one-key", ANGER))
+        ids.append(submit(store, rater[0], token, "the-one-key", ANGER).rating_id)
 
     threads = [threading.Thread(target=work) for _ in range(20)]
     for thread in threads:
@@ -433,9 +440,9 @@ def test_a_paused_or_closed_study_gives_out_nothing_but_takes_what_is_held(store
     with pytest.raises(StudyError, match=says) as found:
         claim(store, rater[1])
     assert is_one_sentence(str(found.value))
-    saved = submit_and_claim(store, rater[0], token, "a", ANGER)
+    saved = submit(store, rater[0], token, "a", ANGER)
     assert saved.clips is None
-    assert submit_and_claim(store, rater[0], token, "a", ANGER) == saved  # asked again, because the reply was lost
+    assert submit(store, rater[0], token, "a", ANGER) == saved  # asked again, because the reply was lost
     with store.read() as session:
         assert session.scalars(select(Rating.lease_token)).all() == [token]
         assert session.scalar(select(func.count()).select_from(Lease)) == 3
@@ -453,7 +460,7 @@ def test_an_answer_and_the_claim_after_it_are_one_write(store: Store):
         commits.append(connection)
 
     event.listen(store.engine, "commit", count)
-    saved = submit_and_claim(store, rater[0], shown[0].token, "a", ANGER)
+    saved = submit(store, rater[0], shown[0].token, "a", ANGER)
     event.remove(store.engine, "commit", count)
     assert len(commits) == 1
     assert saved.enrolment_id == rater[1]
@@ -463,21 +470,23 @@ def test_an_answer_and_the_claim_after_it_are_one_write(store: Store):
 
 
 def test_a_refused_answer_is_kept_and_claims_nothing(store: Store):
-    first, second = make_raters(store, make_study(store), 2)
+    study = make_study(store)
+    first, second = make_raters(store, study, 2)
     token = claim(store, first[1])[0].token
-    found = refused(submit_and_claim, store, second[0], token, "a", ANGER)
+    found = refused(submit, store, second[0], token, "a", ANGER)
     assert (found.reason, found.kept) == ("foreign", True)
     submit(store, first[0], token, "b", ANGER)
-    assert refused(submit_and_claim, store, first[0], token, "c", FEAR).reason == "stale"
+    release(store, first[0], study)  # so that there is something to claim
+    assert refused(submit, store, first[0], token, "c", FEAR).reason == "stale"
     with store.read() as session:
         assert sorted(session.scalars(select(Draft.reason))) == ["foreign", "stale"]
-        assert session.scalar(select(func.count()).select_from(Lease)) == 3
+        assert session.scalar(select(func.count()).select_from(Lease)) == 3 + 1  # one came with the answer
 
 
 def test_the_answer_to_the_last_clip_brings_none(store: Store):
     (rater,) = make_raters(store, make_study(store, kinds=["main"]), 1)
     token = claim(store, rater[1])[0].token
-    assert submit_and_claim(store, rater[0], token, "a", ANGER).clips == []
+    assert submit(store, rater[0], token, "a", ANGER).clips == []
 
 
 def test_an_answer_is_saved_where_the_claim_after_it_fails(store: Store, monkeypatch: pytest.MonkeyPatch):
@@ -489,7 +498,7 @@ def test_an_answer_is_saved_where_the_claim_after_it_fails(store: Store, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(queue, "_shown", fail)  # the clips are claimed by then
-        saved = submit_and_claim(store, rater[0], shown[0].token, "a", ANGER)
+        saved = submit(store, rater[0], shown[0].token, "a", ANGER)
     assert (saved.enrolment_id, saved.clips) == (rater[1], None)
     with store.read() as session:
         assert session.scalars(select(Rating.id)).all() == [saved.rating_id]
@@ -503,7 +512,7 @@ def test_an_answer_is_saved_where_the_claim_after_it_fails(store: Store, monkeyp
 
 def test_a_correction_supersedes_and_only_the_newest_version_can_be_edited(store: Store):
     first, second = make_raters(store, make_study(store), 2)
-    old = submit(store, first[0], claim(store, first[1])[0].token, "a", ANGER)
+    old = submit(store, first[0], claim(store, first[1])[0].token, "a", ANGER).rating_id
     new = correct(store, first[0], old, "b", FEAR)
     assert correct(store, first[0], old, "b", FEAR) == new
     assert refused(correct, store, first[0], old, "c", ANGER).reason == "stale"
@@ -521,7 +530,7 @@ def test_a_correction_supersedes_and_only_the_newest_version_can_be_edited(store
 
 def test_two_corrections_at_once_are_one(store: Store):
     (rater,) = make_raters(store, make_study(store), 1)
-    old = submit(store, rater[0], claim(store, rater[1])[0].token, "a", ANGER)
+    old = submit(store, rater[0], claim(store, rater[1])[0].token, "a", ANGER).rating_id
     gate, outcomes = threading.Barrier(8), []
 
     def work(k: int) -> None:
@@ -543,7 +552,7 @@ def test_two_corrections_at_once_are_one(store: Store):
 def test_a_closed_studys_ratings_stay_as_they_are(store: Store):
     study = make_study(store)
     (rater,) = make_raters(store, study, 1)
-    rating = submit(store, rater[0], claim(store, rater[1])[0].token, "a", ANGER)
+    rating = submit(store, rater[0], claim(store, rater[1])[0].token, "a", ANGER).rating_id
     with store.write() as session:
         session.get_one(Study, study).state = "closed"
     with pytest.raises(StudyError, match="is closed, so its ratings can no longer be edited"):
@@ -622,6 +631,7 @@ def test_new_clips_come_into_the_part_of_the_plan_not_yet_shown(store: Store):
     study = make_study(store, design=Design(replications=1, repeat_share=0.0))
     (rater,) = make_raters(store, study, 1)
     rate_all(store, rater, most=2)
+    skip(store, rater[0], claim(store, rater[1])[0].token)  # so that the claim below has one to give out
     with store.write() as session:
         item = session.scalars(select(Item).where(~select(Lease).where(Lease.item_id == Item.id).exists())).first()
         assert item is not None
@@ -641,6 +651,7 @@ def test_a_claim_looks_at_few_rows_of_thousands(store: Store):
     study = make_study(store, kinds=["main"] * 3000, design=Design(repeat_share=0.05))
     (rater,) = make_raters(store, study, 1)
     rate_all(store, rater, most=2)
+    skip(store, rater[0], claim(store, rater[1])[0].token)  # so that the claim below has one to give out
     statements: list[str] = []
 
     def count(_connection, cursor, statement, *_):
@@ -671,7 +682,7 @@ def wait(*_, **__):
     print("in the middle", flush=True)
     sys.stdin.read()
 setattr(queue, moment, wait)  # everything of the answer, or of the claim too, is written by then, but not committed
-queue.submit_and_claim(store, int(account), token, "the-key", Answer(label="anger"))
+queue.submit(store, int(account), token, "the-key", Answer(label="anger"))
 """
 
 
