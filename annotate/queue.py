@@ -2,10 +2,11 @@
 
     enrolment = enrol(session, study_id, account_id)
     shown = claim(store, enrolment.id)                      # up to three clips: one to answer, the others to load ahead
-    saved = submit_and_claim(store, account_id, shown[0].token, key, answer)  # and the clips that come then
+    saved = submit(store, account_id, shown[0].token, key, answer)  # and the clips that come then
 
 Every write holds the store's one lock, so counting and then leasing is exact. What cannot be accepted is kept as a draft.
-The audit log tells of ratings, skips and refusals; where a clip lay meanwhile, the leases themselves tell.
+The audit log tells of ratings, skips and refusals; where a clip lay meanwhile, the leases themselves tell. What a rater has
+done by now is read in past.py.
 """
 
 import logging
@@ -17,12 +18,13 @@ from typing import Any
 
 from scipy.special import betaincinv
 from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, select, update
-from sqlalchemy.orm import Session, aliased, defer
+from sqlalchemy.orm import Session, defer
 
 from .answers import Answer, checked
 from .assignment import need_rater
 from .design import Design
-from .offers import AHEAD, RATER, again, expire, held_as, leases_of, offers
+from .offers import AHEAD, RATER, expire, held_as, leases_of, offers
+from .past import IS_CURRENT, answer_of, heard
 from .schema import Clip, Draft, Enrolment, Item, Lease, Rating, Rendition, Study
 from .scheme import Scheme
 from .store import Store, StudyError, rating_digest, record
@@ -64,33 +66,6 @@ class Saved:
     rating_id: int
     enrolment_id: int
     clips: list[Shown] | None
-
-
-@dataclass(frozen=True)
-class Past:
-    """One of a rater's own ratings, as it stands now."""
-
-    rating_id: int
-    token: str
-    number: int | None
-    modality: str
-    media_type: str | None
-    duration_s: float
-    peaks: list[Any]
-    answer: Answer
-    submitted_at: datetime
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Counts of clips, of all kinds alike: what counts differently would tell a rater which clips are gold."""
-
-    done: int
-    total: int
-    skipped: int
-    flagged: int
-    next_break_at: int | None
-    break_due: bool
 
 
 # ---------------------------------------------------------------- joining
@@ -212,25 +187,13 @@ def skip(store: Store, account_id: int, token: str) -> None:
 # ---------------------------------------------------------------- answering
 
 
-def submit(store: Store, account_id: int, token: str, key: str, answer: Answer, now: datetime | None = None) -> int:
-    """The id of the rating. The same key with the same answer again is harmless and returns the same id.
+def submit(store: Store, account_id: int, token: str, key: str, answer: Answer, now: datetime | None = None) -> Saved:
+    """The rating and, claimed in the same write, the clips that come next: the disk is waited for once, and not twice.
 
-    Refused where the clip is not this rater's to answer any more; the answer is then kept as the rater's draft. StudyError
-    where it is no answer to the study's question.
+    The same key with the same answer again is harmless and names the same rating. Refused where the clip is not this
+    rater's to answer any more; the answer is then kept as the rater's draft. StudyError where it is no answer to the
+    study's question.
     """
-    now = now or datetime.now(UTC)
-    _check_key(key)
-    with store.write() as session:
-        done = _submit(session, _lease(session, token), account_id, key, answer, now)
-    if isinstance(done, Refused):  # raised only now, so that the draft is committed
-        raise done
-    return done
-
-
-def submit_and_claim(
-    store: Store, account_id: int, token: str, key: str, answer: Answer, now: datetime | None = None
-) -> Saved:
-    """submit(), and in the same write the claim of what comes next: the disk is waited for once, and not twice."""
     now = now or datetime.now(UTC)
     _check_key(key)
     clips = None
@@ -327,10 +290,6 @@ def save_draft(store: Store, account_id: int, token: str, answer: Answer, now: d
         return True
 
 
-def answer_of(rating: Rating) -> Answer:
-    return Answer(**{name: getattr(rating, name) for name in Answer.__dataclass_fields__})
-
-
 def _add(session: Session, answer: Answer, lease: Lease, key: str, now: datetime, supersedes: int | None) -> Rating:
     rating = Rating(
         **{name: getattr(answer, name) for name in Answer.__dataclass_fields__},
@@ -388,64 +347,13 @@ def _ask_for_more(session: Session, study: Study, lease: Lease) -> dict[str, int
     item, kind = session.execute(select(Item, Clip.kind).join(Clip).where(Item.id == lease.item_id)).one()
     if kind != "main" or item.wanted >= design.most_replications:
         return {}
-    current = select(Rating.label, func.count()).where(Rating.item_id == item.id, ~Rating.is_repeat, _IS_CURRENT)
+    current = select(Rating.label, func.count()).where(Rating.item_id == item.id, ~Rating.is_repeat, IS_CURRENT)
     found: dict[str | None, int] = dict(session.execute(current.group_by(Rating.label)).tuples().all())
     names = Scheme.from_json(study.scheme).names
     if sum(found.values()) < item.wanted or leader_width([found.get(name, 0) for name in names]) < design.stop_width:
         return {}
     item.wanted += 1
     return {"item": item.id, "wanted": item.wanted}
-
-
-# ---------------------------------------------------------------- looking back
-
-
-def history(session: Session, enrolment_id: int, limit: int = 20, before: int | None = None) -> list[Past]:
-    """This rater's own ratings, newest first, each in its current version; `before`: older than this rating id."""
-    query = (
-        select(Rating, Item.modality, Clip.duration_s, Clip.peaks, Rendition.media_type)
-        .join(Item, Rating.item_id == Item.id)
-        .join(Clip, Item.clip_id == Clip.id)
-        .outerjoin(Rendition, and_(Rendition.clip_id == Clip.id, Rendition.modality == Item.modality))
-        .where(Rating.enrolment_id == enrolment_id, _IS_CURRENT)
-        .order_by(Rating.id.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        query = query.where(Rating.id < before)
-    return [
-        Past(
-            rating_id=rating.id,
-            token=rating.lease_token or "",
-            number=None if rating.order_index is None else rating.order_index + 1,
-            modality=modality,
-            media_type=media_type,
-            duration_s=duration_s,
-            peaks=_heard(modality, peaks),
-            answer=answer_of(rating),
-            submitted_at=rating.submitted_at,
-        )
-        for rating, modality, duration_s, peaks, media_type in session.execute(query)
-    ]
-
-
-def progress(session: Session, enrolment_id: int, now: datetime | None = None) -> Progress:
-    """How far a rater is. `total` shrinks as clips fill up with the answers of others."""
-    rater = {"enrolment_id": enrolment_id}
-    place, planned, design_json = session.execute(_PLACE, rater).one()
-    states: dict[str, int] = dict(session.execute(_STATES, rater).tuples().all())
-    flagged, last = session.execute(_FLAGGED, rater).one()
-    design, done = Design.from_json(design_json), states.get("answered", 0)
-    every, rest = design.break_every, timedelta(minutes=design.break_minutes)
-    due = every and done and done % every == 0 and (now or datetime.now(UTC)) - last < rest
-    return Progress(
-        done=done,
-        total=done + states.get("open", 0) + planned - place,
-        skipped=len(set(session.execute(_SKIPS, rater).tuples())) if states.get("skipped") else 0,
-        flagged=flagged,
-        next_break_at=(done // every + 1) * every if every else None,
-        break_due=bool(due),
-    )
 
 
 # ---------------------------------------------------------------- rows
@@ -495,7 +403,7 @@ def _shown(session: Session, enrolment_id: int) -> list[Shown]:
             modality,
             media_type,
             duration_s,
-            _heard(modality, peaks),
+            heard(modality, peaks),
             kind == "practice",
             draft,
             lease.expires_at,
@@ -504,16 +412,9 @@ def _shown(session: Session, enrolment_id: int) -> list[Shown]:
     ]
 
 
-def _heard(modality: str, peaks: list[Any]) -> list[Any]:
-    """The loudness of a clip, which whoever only sees it is not to know."""
-    return [] if modality == "face" else peaks
-
-
 # ---------------------------------------------------------------- statements
 # Put together once, because they run at every answer: that takes longer than the database needs for them.
 
-_LATER = aliased(Rating)
-_IS_CURRENT = ~exists().where(_LATER.supersedes == Rating.id)
 _LEASE = (
     select(Lease, Enrolment, Study)
     .join(Enrolment, Lease.enrolment_id == Enrolment.id)
@@ -533,12 +434,4 @@ _SHOWN = (
     .where(*held_as(RATER, "open"))
     .order_by(Lease.order_index)
 )
-_PLACE = (
-    select(Enrolment.place, func.json_array_length(Enrolment.plan).label("planned"), Study.design)
-    .join(Study, Enrolment.study_id == Study.id)
-    .where(Enrolment.id == RATER)
-)
 _HELD = leases_of(RATER, "open")
-_STATES = select(Lease.state, func.count()).where(Lease.enrolment_id == RATER).group_by(Lease.state)
-_FLAGGED = select(func.count(Rating.flag), func.max(Rating.submitted_at)).where(Rating.enrolment_id == RATER, _IS_CURRENT)
-_SKIPS = select(Lease.item_id, Lease.is_repeat).where(*held_as(RATER, "skipped"), ~again("answered"))

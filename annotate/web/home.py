@@ -9,7 +9,8 @@ from starlette.responses import RedirectResponse, Response
 
 from ..accounts import Caller
 from ..assignment import may_rate
-from ..queue import enrolment_of, progress
+from ..past import progress
+from ..queue import enrolment_of
 from ..schema import Item, Study
 from .access import PREFIX, need, services
 from .pages import page

@@ -17,12 +17,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from avemo_core.labels import EMOTIONS
 
-from .. import queue
+from .. import past, queue
 from ..accounts import Caller
 from ..answers import Answer
 from ..assignment import NotYours, may_rate, need_rater
 from ..design import Design
-from ..queue import Past, Refused, Shown
+from ..past import Past
+from ..queue import Refused, Shown
 from ..schema import MODALITIES, Enrolment, Item, Lease, Rendition, Study
 from ..scheme import CONFIDENCE, FLAGS, INTENSITY, KEYS, Scheme
 from ..store import Store, StudyError
@@ -85,7 +86,7 @@ def claim(study_id: Number, request: Request, caller: Rater) -> dict[str, Any]:
 @router.post("/api/rate/{study_id}/submit")
 def submit(study_id: Number, request: Request, caller: Rater, sent: Sent) -> dict[str, Any]:
     store, answer, now = services(request).store, _played(Answer.from_json(sent.get("answer"))), datetime.now(UTC)
-    saved = queue.submit_and_claim(store, caller.account_id, _text(sent, "token"), _text(sent, "key"), answer, now)
+    saved = queue.submit(store, caller.account_id, _text(sent, "token"), _text(sent, "key"), answer, now)
     return {"saved": saved.rating_id, **_held(store, saved.enrolment_id, saved.clips, now)}
 
 
@@ -128,8 +129,8 @@ def history(
     _study(store, study_id, caller)
     with store.read() as session:
         enrolment = queue.enrolment_of(session, study_id, caller.account_id)
-        past = queue.history(session, enrolment.id, limit, before) if enrolment else []
-    return {"ratings": [_past(rating) for rating in past]}
+        ratings = past.history(session, enrolment.id, limit, before) if enrolment else []
+    return {"ratings": [_past(rating) for rating in ratings]}
 
 
 @router.post("/api/rate/{study_id}/correct")
@@ -212,14 +213,14 @@ def _next(store: Store, study_id: int, caller: Caller) -> dict[str, Any]:
 def _held(store: Store, enrolment_id: int, shown: list[Shown] | None, now: datetime) -> dict[str, Any]:
     """These clips, None where none are given out just now, and how far the rater is."""
     with store.read() as session:
-        progress = queue.progress(session, enrolment_id)
+        progress = past.progress(session, enrolment_id)
     return {"clips": [_clip(clip, now) for clip in shown or []], "progress": vars(progress), "finished": shown == []}
 
 
 def _progress(store: Store, study_id: int, caller: Caller) -> dict[str, Any] | None:
     with store.read() as session:
         enrolment = queue.enrolment_of(session, study_id, caller.account_id)
-        return vars(queue.progress(session, enrolment.id)) if enrolment else None
+        return vars(past.progress(session, enrolment.id)) if enrolment else None
 
 
 def _clip(clip: Shown, now: datetime) -> dict[str, Any]:
@@ -237,17 +238,17 @@ def _clip(clip: Shown, now: datetime) -> dict[str, Any]:
     }
 
 
-def _past(past: Past) -> dict[str, Any]:
+def _past(rating: Past) -> dict[str, Any]:
     return {
-        "rating_id": past.rating_id,
-        "number": past.number,
-        "modality": past.modality,
-        "url": f"{PREFIX}/media/{past.token}",
-        "media_type": past.media_type,
-        "duration_s": past.duration_s,
-        "peaks": past.peaks,
-        "answer": past.answer.to_json(),
-        "submitted_at": past.submitted_at.isoformat(),
+        "rating_id": rating.rating_id,
+        "number": rating.number,
+        "modality": rating.modality,
+        "url": f"{PREFIX}/media/{rating.token}",
+        "media_type": rating.media_type,
+        "duration_s": rating.duration_s,
+        "peaks": rating.peaks,
+        "answer": rating.answer.to_json(),
+        "submitted_at": rating.submitted_at.isoformat(),
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from annotate.store import Home, Store
+from annotate.verify import verify
 from tests.annotate.postgresql import PostgreSQL
 
 
@@ -31,6 +32,13 @@ def store(home: Home) -> Iterator[Store]:
     store = Store.create(home)
     yield store
     store.close()
+
+
+@pytest.fixture
+def in_order(store: Store) -> Iterator[None]:
+    """Whatever the test did to its store, the log, the ratings and the quotas fit together afterwards."""
+    yield
+    assert verify(store).problems == []
 
 
 @pytest.fixture

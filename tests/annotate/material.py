@@ -86,7 +86,7 @@ def rate_all(store: Store, study_id: int, raters: tuple[str, ...] = RATERS) -> l
                 first_play_ended_at=datetime.now(UTC),
                 reaction_ms=1234 + k,
             )
-            ids.append(queue.submit(store, account, shown[0].token, uuid.uuid4().hex, answer))
+            ids.append(queue.submit(store, account, shown[0].token, uuid.uuid4().hex, answer).rating_id)
             first = first or (ids[-1], answer)
         assert first is not None
         ids.append(queue.correct(store, account, first[0], uuid.uuid4().hex, Answer(label="sadness", comment=COMMENTS[r])))

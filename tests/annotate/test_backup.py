@@ -68,7 +68,8 @@ def test_everything_acknowledged_before_a_backup_began_is_in_it(store: Store, st
         account = add_account(store, name)
         with store.write() as session:
             enrolment = queue.enrol(session, study_id, account).id
-        last = queue.submit(store, account, queue.claim(store, enrolment)[0].token, uuid.uuid4().hex, Answer(label="anger"))
+        token = queue.claim(store, enrolment)[0].token
+        last = queue.submit(store, account, token, uuid.uuid4().hex, Answer(label="anger")).rating_id
         while not stop.is_set():
             last = queue.correct(store, account, last, uuid.uuid4().hex, Answer(label="fear", comment="ещё раз"))
             acknowledged.append(last)

@@ -20,7 +20,8 @@ def rated(store: Store) -> Store:
     study = make_study(store, ["main"] * 5, Design(replications=2, repeat_share=0.0))
     for account, enrolment in make_raters(store, study, 2):
         while shown := claim(store, enrolment):
-            rating = submit(store, account, shown[0].token, shown[0].token, Answer(label="anger", comment="злится"))
+            answer = Answer(label="anger", comment="злится")
+            rating = submit(store, account, shown[0].token, shown[0].token, answer).rating_id
     for k in range(2):
         rating = correct(store, account, rating, f"correction-{k}", Answer(soft=None, label="fear", valence=2 + k))
     assert verify(store).problems == []

@@ -106,7 +106,7 @@ def test_no_route_of_a_rater_gives_anything_of_a_study_that_is_not_theirs(study:
     with store.write() as session:
         enrolment = queue.enrol(session, study_id, account).id
     answered, held = (clip.token for clip in queue.claim(store, enrolment)[:2])
-    rating = queue.submit(store, account, answered, "k1", Answer(label="anger"))
+    rating = queue.submit(store, account, answered, "k1", Answer(label="anger")).rating_id
     with store.write() as session:
         choose(session, None, study_id, True, [])
     sent = {"token": held, "tokens": [held], "key": "k2", "answer": {"cannot_tell": True}, "rating_id": rating}
