@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from .answers import Answer
 from .design import Design
 from .offers import RATER, again, held_as
-from .schema import Clip, Enrolment, Item, Lease, Rating, Rendition, Study
+from .schema import Clip, Draft, Enrolment, Item, Lease, Rating, Rendition, Study
 
 _LATER = aliased(Rating)
 IS_CURRENT = ~exists().where(_LATER.supersedes == Rating.id)  # of a Rating in a query: nothing supersedes it
@@ -22,7 +22,8 @@ IS_CURRENT = ~exists().where(_LATER.supersedes == Rating.id)  # of a Rating in a
 
 @dataclass(frozen=True)
 class Past:
-    """One of a rater's own ratings, as it stands now."""
+    """One of a rater's own ratings, as it stands now. `later`: an answer to the same clip that came after it, from another
+    tab, and was not saved but kept."""
 
     rating_id: int
     token: str
@@ -32,6 +33,7 @@ class Past:
     duration_s: float
     peaks: list[Any]
     answer: Answer
+    later: dict[str, Any] | None
     submitted_at: datetime
 
 
@@ -49,11 +51,14 @@ class Progress:
 
 def history(session: Session, enrolment_id: int, limit: int = 20, before: int | None = None) -> list[Past]:
     """This rater's own ratings, newest first, each in its current version; `before`: older than this rating id."""
+    of_rating = (Draft.enrolment_id == Rating.enrolment_id, Draft.item_id == Rating.item_id)
+    later = and_(*of_rating, Draft.is_repeat == Rating.is_repeat)
     query = (
-        select(Rating, Item.modality, Clip.duration_s, Clip.peaks, Rendition.media_type)
+        select(Rating, Item.modality, Clip.duration_s, Clip.peaks, Rendition.media_type, Draft.answer)
         .join(Item, Rating.item_id == Item.id)
         .join(Clip, Item.clip_id == Clip.id)
         .outerjoin(Rendition, and_(Rendition.clip_id == Clip.id, Rendition.modality == Item.modality))
+        .outerjoin(Draft, later)
         .where(Rating.enrolment_id == enrolment_id, IS_CURRENT)
         .order_by(Rating.id.desc())
         .limit(limit)
@@ -70,9 +75,10 @@ def history(session: Session, enrolment_id: int, limit: int = 20, before: int | 
             duration_s=duration_s,
             peaks=heard(modality, peaks),
             answer=answer_of(rating),
+            later=kept,
             submitted_at=rating.submitted_at,
         )
-        for rating, modality, duration_s, peaks, media_type in session.execute(query)
+        for rating, modality, duration_s, peaks, media_type, kept in session.execute(query)
     ]
 
 

@@ -232,8 +232,9 @@ def _submit(
     if earlier is not None and earlier.lease_token == lease.token and answer_of(earlier) == fits:
         return earlier.id
     if earlier is not None or lease.state in ("answered", "skipped"):
-        what = "skipped" if lease.state == "skipped" else "answered"
-        sentence = f"This clip was {what} already, perhaps in another tab; the later answer was not saved but is kept."
+        skipped = lease.state == "skipped"
+        what, where = ("skipped", "comes back with it") if skipped else ("answered", "stands in your answers")
+        sentence = f"This clip was {what} already, perhaps in another tab; the later answer was not saved, but {where}."
         return _refuse(session, own, lease, answer, "stale", sentence, now)
     if lease.state != "open" or lease.expires_at <= now:
         lease.state = "expired" if lease.state == "open" else lease.state
@@ -274,6 +275,7 @@ def correct(store: Store, account_id: int, rating_id: int, key: str, answer: Ans
         if lease is None:
             raise StudyError(f"Rating {rating_id} was imported; it cannot be edited here.")
         rating = _add(session, fits, lease, key, now, old.id)
+        session.execute(delete(Draft).where(*_draft(mine[0].id, lease.item_id, lease.is_repeat)))
         detail = {"supersedes": old.id, **_ask_for_more(session, study, lease)}
         record(session, account_id, "rating corrected", f"rating {rating.id}", digest=rating_digest(rating), **detail)
         return rating.id

@@ -6,9 +6,9 @@ import pytest
 
 from annotate.design import Design
 from annotate.past import history, progress
-from annotate.queue import claim, submit
+from annotate.queue import claim, correct, submit
 from annotate.store import Store
-from tests.annotate.rated import ANGER, NOON, rate_all
+from tests.annotate.rated import ANGER, FEAR, NOON, rate_all, refused
 from tests.annotate.small_study import make_raters, make_study
 
 pytestmark = pytest.mark.usefixtures("in_order")
@@ -22,6 +22,21 @@ def test_the_past_comes_newest_first_page_by_page(store: Store):
         pages = history(session, rater[1], 4), history(session, rater[1], 4, before=whole[3].rating_id)
     assert [past.number for past in whole] == list(range(10, 0, -1))
     assert [*pages[0], *pages[1]] == whole[:8]
+
+
+def test_an_answer_that_came_too_late_stands_beside_the_one_that_was_saved_until_that_is_edited(store: Store):
+    (rater,) = make_raters(store, make_study(store), 1)
+    token = claim(store, rater[1])[0].token
+    rating = submit(store, rater[0], token, "first-tab", ANGER).rating_id
+    assert refused(submit, store, rater[0], token, "second-tab", FEAR).reason == "stale"
+
+    def told() -> list[tuple[str | None, str | None]]:
+        with store.read() as session:
+            return [(past.answer.label, past.later and past.later["label"]) for past in history(session, rater[1])]
+
+    assert told() == [("anger", "fear")]
+    correct(store, rater[0], rating, "edited", FEAR)
+    assert told() == [("fear", None)]
 
 
 def test_the_loudness_of_a_clip_is_not_told_in_a_pass_that_only_shows_it(store: Store):
