@@ -58,8 +58,8 @@ function notOpened(root, words, error, signIn) {
 
 async function page(root, server, study, rater, words, hints, signIn) {
   const prefix = `avemo-rate/${study.id}/${rater}`;
-  // The clip on the desk, the past answer that is being changed (and its place), a save's moment, a break put off.
-  const now = { clip: null, entry: null, index: -1, savedAt: null, putOff: null, retry: 0, stopped: false };
+  // The clip on the desk, the past answer that is being changed, a save's moment, a break put off.
+  const now = { clip: null, entry: null, savedAt: null, putOff: null, retry: 0, stopped: false };
 
   // ---------------------------------------------------------------- parts
 
@@ -97,7 +97,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   // The next clip that is held; where there is none yet, a cover that goes away by itself.
   function next() {
-    Object.assign(now, { entry: null, index: -1 });
+    now.entry = null;
     const clip = held.first();
     if (!clip) return wait();
     const given = draft.of(clip);
@@ -245,11 +245,11 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   // ---------------------------------------------------------------- own answers
 
-  const mayGoBack = () => !cover.up() || root.dataset.state === 'finished';
+  const mayGoBack = () => !cover.up() || ['finished', 'empty', 'offline'].includes(root.dataset.state);
 
   async function undo() {
     if (!mayGoBack()) return;
-    const index = now.index + 1;
+    const index = own.list().indexOf(now.entry) + 1;
     let entry;
     try {
       entry = await own.at(index);
@@ -264,7 +264,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   function edit(entry) {
     if (cover.up()) cover.hide();
     if (!now.entry && now.clip) draft.send();
-    Object.assign(now, { entry, index: own.list().indexOf(entry) });
+    now.entry = entry;
     const { answer: given } = entry;
     entry.clip.heard ??= { ended_at: given.first_play_ended_at, ended_ms: null, replays: given.replays, rested: true, begun: true };
     show(entry.clip, given);
@@ -380,9 +380,13 @@ async function page(root, server, study, rater, words, hints, signIn) {
     else if (reply.progress) strip.take(reply.progress, box.answers());
   }
 
-  // Said after the claim: it may bring the same clip back, whose draft says a word of its own.
+  // What was not taken is no answer of before any more: its draft comes back with the clip, perhaps with the one that is on
+  // the desk already. Said after the claim, as a draft says a word of its own.
   async function refused(entry, error) {
+    const shown = JSON.stringify(now.clip?.draft);
+    if (error.kept) own.drop(entry.key);
     await claim();
+    if (!now.entry && now.clip && JSON.stringify(now.clip.draft) !== shown) next();
     if (entry.kind !== 'skip') bar.say(words.refused[error.reason] ?? error.message);
   }
 
