@@ -2,7 +2,7 @@
 
 import { el } from './dom.js';
 import { actions } from './study_rate_actions.js';
-import { answerForm } from './study_rate_answer.js';
+import { answerForm, isBegun } from './study_rate_answer.js';
 import { clips, load } from './study_rate_clips.js';
 import { covers, keysDialog } from './study_rate_covers.js';
 import { drafts } from './study_rate_drafts.js';
@@ -11,7 +11,7 @@ import { keyHints, listen } from './study_rate_keys.js';
 import { autoplay, breakLine, lay } from './study_rate_layout.js';
 import { outbox } from './study_rate_outbox.js';
 import { past, pastList } from './study_rate_past.js';
-import { player } from './study_rate_player.js';
+import { player, unheard } from './study_rate_player.js';
 import { progress } from './study_rate_progress.js';
 import { Refused, requests } from './study_rate_server.js';
 
@@ -19,6 +19,10 @@ const RETRY_MS = 3000;
 
 // Of an answer: the server knows by it that it has the answer already. randomUUID is missing on plain http.
 const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`;
+
+// What a clip's answer, begun before, tells of its being heard. How long ago that was is not known any more.
+const heardBefore = ({ first_play_ended_at: ended, replays }) => ({ ...unheard(), ended_at: ended ?? null, replays: replays ?? 0, begun: Boolean(ended) });
+const sinceHeard = ({ ended_ms: ended }) => (ended ? Math.round(performance.now() - ended) : null);
 
 const wordsOf = async (language) => (await import(`./study_rate_${language}.js`).catch(() => import('./study_rate_en.js'))).default;
 
@@ -67,6 +71,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   const pauseButton = el('button', { type: 'button', class: 'btn s pauseb', onclick: () => pause() }, words.pause, hints.kbd('KeyP'));
   const strip = progress(study, words, pauseButton);
   const deck = player(words, study.most_replays, { opened, started, broken: (sentence) => bar.say(sentence) });
+  const { locked } = deck;
   const form = answerForm(study, words, hints, changed);
   const bar = actions(study, words, hints, { undo, cannotTell, skip, flag, save, reason });
   const own = past(server);
@@ -103,8 +108,9 @@ async function page(root, server, study, rater, words, hints, signIn) {
     const given = draft.of(clip);
     if (given) {
       load(server, clip);
-      clip.heard ??= { ended_at: given.first_play_ended_at ?? null, ended_ms: null, replays: given.replays ?? 0, rested: true, begun: Boolean(given.first_play_ended_at) };
-      bar.say(words.restored);
+      clip.heard ??= heardBefore(given);
+      clip.reaction_ms ??= given.reaction_ms;
+      if (isBegun(given)) bar.say(words.restored);
     }
     if (cover.up()) cover.hide();
     return show(clip, given);
@@ -124,10 +130,6 @@ async function page(root, server, study, rater, words, hints, signIn) {
     const left = box.answers();
     cover.show(kind, { title, text: (text ?? sentence) + (left && kind !== 'loading' ? words.stillHere(left) : ''), sign, actions: choices });
     bar.say('');
-  }
-
-  function locked() {
-    return deck.locked() && !now.entry;
   }
 
   function complete() {
@@ -159,11 +161,12 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   function started(byHand) {
     if (byHand) auto.playedByHand();
+    if (!now.entry && now.clip.heard.replays) keepDraft(); // a reload gives none back
   }
 
   function changed(what, fields = []) {
     const chosen = ['label', 'soft', 'cannot_tell'].some((name) => fields.includes(name));
-    if (chosen && now.clip?.heard.ended_ms) now.clip.reaction_ms = Math.round(performance.now() - now.clip.heard.ended_ms);
+    if (chosen && now.clip) now.clip.reaction_ms = sinceHeard(now.clip.heard);
     if (what) bar.tell(what);
     paint();
     if (!now.entry) keepDraft();
@@ -266,7 +269,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
     if (!now.entry && now.clip) draft.send();
     now.entry = entry;
     const { answer: given } = entry;
-    entry.clip.heard ??= { ended_at: given.first_play_ended_at, ended_ms: null, replays: given.replays, rested: true, begun: true };
+    entry.clip.heard ??= heardBefore(given);
     show(entry.clip, given);
     bar.say(words.editing(entry.clip.number));
   }
@@ -274,7 +277,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
   function saveChange() {
     const { entry } = now;
     const key = newKey();
-    const given = { ...entry.answer, ...form.value(), replays: entry.clip.heard.replays };
+    // What was flagged unheard and is heard only now has its times from now.
+    const given = entry.answer.first_play_ended_at ? { ...entry.answer, ...form.value(), replays: entry.clip.heard.replays } : answer();
     box.put({ kind: 'correct', key, token: entry.clip.token ?? null, rating: entry.rating, of: entry.rating ? null : entry.key, answer: given });
     Object.assign(entry, { answer: given, key, rating: null });
     back(words.changed(entry.clip.number));
