@@ -329,9 +329,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   async function resume() {
     now.stopped = false;
     clearInterval(now.clock);
-    tab.claim();
-    cover.show('loading', { title: words.covers.loading[0], text: words.covers.loading[1] });
-    await claim();
+    await begin();
   }
 
   function elsewhere() {
@@ -351,7 +349,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
     held.take(reply.clips);
     strip.take(reply.progress, box.answers());
     if (now.stopped) return;
-    if (!now.entry && !(now.clip && held.holds(now.clip))) next();
+    if (now.entry && now.clip) cover.hide();
+    else if (cover.up() || !held.holds(now.clip)) next();
     return suggestBreak();
   }
 
@@ -455,10 +454,15 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   // ---------------------------------------------------------------- begin
 
-  tab.claim();
-  covered('loading');
-  await box.retry();
-  if (!now.stopped) await claim();
+  // What was answered before goes first: the server offers its clips no more.
+  async function begin() {
+    tab.claim();
+    covered('loading');
+    await box.retry();
+    if (!now.stopped) await claim();
+  }
+
+  await begin();
 }
 
 const root = document.querySelector('[data-rate]');

@@ -399,7 +399,7 @@ def test_corrections_that_a_closed_study_does_not_take_are_said_and_kept(room: C
     correct(page, "3")
     switch("closed")
     context.set_offline(False)
-    expect(page.locator(".wait")).to_contain_text("One answer is kept on this computer and was not taken")
+    expect(page.locator(".wait")).to_contain_text("One answer was not taken and is kept here")
     assert [entry["answer"]["label"] for entry in kept(page)] == ["sadness"]
     switch("open")
     page.reload()
@@ -431,7 +431,7 @@ def test_an_answer_that_is_refused_without_a_word_holds_up_no_other(room: Callab
 
     page.route("**/submit", refuse)
     rate(page, "1")
-    expect(page.locator(".wait")).to_contain_text("One answer is kept on this computer and was not taken: 413")
+    expect(page.locator(".wait")).to_contain_text("One answer was not taken and is kept here: 413")
     assert len(asked) == 1
     page.unroute("**/submit")
     rate(page, "2")
@@ -489,6 +489,32 @@ def test_two_tabs_rate_one_clip_once(room: Callable[..., Room]) -> None:
     assert rows[0]["clip_id"] != rows[1]["clip_id"]
 
 
+def test_a_tab_that_goes_on_shows_what_was_on_its_desk(room: Callable[..., Room]) -> None:
+    here = room(clips=4)
+    context = here.context()
+    page = here.open(context)
+    rate(page, "1")
+    found = play(page)
+    page.keyboard.press("2")
+    for editing in (False, True):
+        if editing:
+            page.keyboard.press("Backspace")
+            expect(page.locator(".news")).to_contain_text("as you answered it")
+            page.keyboard.press("3")
+        other = here.open(context)
+        expect(page.get_by_role("heading", name="You are rating in another tab")).to_be_visible()
+        other.close()
+        page.keyboard.press("Enter")
+        page.wait_for_selector('[data-rate][data-state="rate"]')
+        assert ("sadness" if editing else "happiness") in pressed(page)[0]
+    page.keyboard.press("p")  # a pause in the midst of a change
+    expect(page.get_by_role("heading", name="Paused")).to_be_visible()
+    page.wait_for_timeout(500)
+    page.keyboard.press("p")
+    assert same(wait_for_clip(page), found)
+    assert "happiness" in pressed(page)[0]
+
+
 def test_two_browsers_that_answer_the_same_clip_lose_neither_answer(room: Callable[..., Room]) -> None:
     here = room(clips=4)
     first, second = here.open(), here.open()
@@ -502,3 +528,21 @@ def test_two_browsers_that_answer_the_same_clip_lose_neither_answer(room: Callab
     assert [row["label"] for row in here.ratings()] == ["happiness"]
     rate(second, "5")
     assert [row["label"] for row in settled(here, 2, second)] == ["happiness", "fear"]
+
+
+def test_the_tab_that_goes_on_sends_what_waits(room: Callable[..., Room]) -> None:
+    here = room(clips=4)
+    context = here.context()
+    page = here.open(context)
+    wait_for_clip(page)
+    page.route("**/submit", lambda route: route.abort())
+    rate(page, "2")
+    expect(page.locator(".wait")).to_contain_text("1 answer kept on this computer")
+    other = context.new_page()
+    other.route("**/submit", lambda route: route.abort())
+    other.goto(f"/study/rate/{here.study}")
+    expect(page.get_by_role("heading", name="You are rating in another tab")).to_be_visible()
+    other.close()
+    page.unroute("**/submit")
+    page.keyboard.press("Enter")
+    assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]
