@@ -272,3 +272,25 @@ def test_a_clip_that_was_flagged_unheard_gets_no_label_before_it_is_heard(room: 
     assert (row["label"], row["flag"], row["replays"]) == ("happiness", "distress", 0)
     assert row["first_play_ended_at"] is not None
     assert row["reaction_ms"] is not None
+
+
+def test_a_press_on_the_clips_outline_leaves_the_arrows_to_the_tone(room: Callable[..., Room]) -> None:
+    here = room(clips=2, seconds=2.0)
+    page = here.open()
+    play(page)
+    place = "document.querySelector('.screen > *').currentTime"
+    box = page.locator(".wave").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 30)
+    for end in (0, 300):  # where it was pressed, and let go below it
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 30 + end)
+        page.mouse.up()
+        page.keyboard.press("ArrowRight")
+        assert 0.9 < page.evaluate(place) < 1.2
+    expect(page.locator(".vao")).to_have_text("valence 7, arousal 5")
+    page.locator(".playb").focus()
+    page.keyboard.press("Tab")  # who goes there by the keyboard moves the clip
+    page.keyboard.press("ArrowRight")
+    assert 1.4 < page.evaluate(place) < 1.7
+    expect(page.locator(".vao")).to_have_text("valence 7, arousal 5")
