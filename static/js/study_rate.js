@@ -14,6 +14,7 @@ import { past, pastList } from './study_rate_past.js';
 import { player, unheard } from './study_rate_player.js';
 import { progress } from './study_rate_progress.js';
 import { Refused, requests } from './study_rate_server.js';
+import { storage } from './study_rate_storage.js';
 
 const RETRY_MS = 3000;
 
@@ -128,7 +129,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
     deck.pause();
     const [title, sentence] = words.covers[kind];
     const left = box.answers();
-    cover.show(kind, { title, text: (text ?? sentence) + (left && kind !== 'loading' ? words.stillHere(left) : ''), sign, actions: choices });
+    cover.show(kind, { title, text: (text ?? sentence) + (left && kind !== 'loading' ? ` ${box.safe() ? words.stillHere(left) : words.inThisTab(left)}` : ''), sign, actions: choices });
     bar.say('');
   }
 
@@ -148,7 +149,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
     const left = box.answers();
     const aside = box.aside();
     if (aside) bar.wait(words.notTaken(aside), [[words.tryAgain, box.retry], [words.discard, box.discard]]);
-    else bar.wait(box.away() && left ? words.keptHere(left) : null);
+    else if (box.away() && left) bar.wait(box.safe() ? words.keptHere(left) : words.inThisTab(left));
+    else bar.wait(storage.lasts ? null : words.keepsNothing);
     if (['loading', 'offline'].includes(root.dataset.state) && !now.clip && !now.stopped) wait();
   }
 
@@ -401,7 +403,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   function signedOut() {
     now.stopped = true;
-    covered('signedOut', { sign: 'lock', actions: [[words.signIn, signIn, true]] });
+    if (box.safe()) covered('signedOut', { sign: 'lock', actions: [[words.signIn, signIn, true]] });
+    else covered('signedOut', { sign: 'lock', text: words.signInElsewhere, actions: [[words.tryAgain, resume, true]] });
   }
 
   held.onLost(async (error) => {

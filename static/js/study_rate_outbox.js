@@ -6,31 +6,17 @@
 // not take that answer, the correction is sent in its place: what a rater said last is what counts.
 
 import { Refused, Unreachable } from './study_rate_server.js';
+import { storage } from './study_rate_storage.js';
 
 const LONGEST_WAIT_MS = 15_000;
 
 // Every entry has a place of its own, so that two tabs never overwrite each other's.
-function shelf(prefix) {
-  const spare = new Map(); // where the browser keeps nothing for us: lost with the page, but sent all the same
-  const names = () => [...Object.keys(localStorage).filter((name) => name.startsWith(prefix)), ...spare.keys()].sort();
-  const read = (name) => spare.get(name) ?? JSON.parse(localStorage.getItem(name) ?? 'null');
-  return {
-    all: () => names().map((name) => ({ name, ...read(name) })).filter((entry) => entry.key),
-    put({ name, ...entry }) {
-      try {
-        localStorage.setItem(name, JSON.stringify(entry));
-        spare.delete(name);
-      } catch {
-        spare.set(name, entry);
-      }
-    },
-    drop(name) {
-      spare.delete(name);
-      localStorage.removeItem(name);
-    },
-    safe: () => spare.size === 0,
-  };
-}
+const shelf = (prefix) => ({
+  all: () => storage.names(prefix).map((name) => ({ name, ...storage.read(name) })).filter((entry) => entry.key),
+  put: ({ name, ...entry }) => storage.write(name, entry),
+  drop: storage.drop,
+  safe: () => storage.safe(prefix),
+});
 
 // on: sent(entry, reply), refused(entry, error), signedOut(), changed(). Entries go one after another, in order.
 export function outbox(prefix, server, on) {
@@ -140,6 +126,7 @@ export function outbox(prefix, server, on) {
     tokens: () => kept.all().filter((entry) => entry.token && entry.kind !== 'correct').map((entry) => entry.token),
     answers: () => kept.all().filter((entry) => entry.kind !== 'skip').length,
     aside: () => kept.all().find((entry) => entry.aside)?.aside ?? null,
+    safe: kept.safe,
     empty: () => waiting().length === 0,
     away: () => wait > 0, // the last try reached nobody
     stop: () => clearTimeout(timer),

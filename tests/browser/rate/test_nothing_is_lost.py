@@ -530,6 +530,45 @@ def test_two_browsers_that_answer_the_same_clip_lose_neither_answer(room: Callab
     assert [row["label"] for row in settled(here, 2, second)] == ["happiness", "fear"]
 
 
+BLOCKED = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
+
+
+def test_a_browser_that_keeps_nothing_rates_all_the_same_and_says_so(room: Callable[..., Room]) -> None:
+    here = room(clips=6)
+    context = here.context()
+    context.add_init_script(BLOCKED)
+    page = here.open(context)
+    found = play(page)
+    expect(page.locator(".wait")).to_contain_text("This browser keeps nothing for this page")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    settled(here, 1, page)
+    play(page)
+    page.keyboard.press("5")  # half an answer, which stays
+    page.keyboard.press("Backspace")
+    shows(page, found)
+    page.keyboard.press("Escape")
+    assert "fear" in pressed(page)[0]
+    context.set_offline(True)
+    page.keyboard.press("Enter")
+    expect(page.locator(".wait")).to_contain_text("1 answer in this tab alone")
+    context.set_offline(False)
+    assert [row["label"] for row in settled(here, 2, page)] == ["neutral", "fear"]
+    expect(page.locator(".wait")).to_contain_text("This browser keeps nothing for this page")
+
+    play(page)
+    with here.site.store.write() as session:
+        session.execute(delete(Login))
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="You have been signed out")).to_be_visible()
+    expect(page.locator(".cover")).to_contain_text("Sign in in another tab, then try again here")
+    server.sign_in(context, here.site.store, here.site.address, here.raters[0])
+    page.keyboard.press("Enter")
+    wait_for_clip(page)
+    assert [row["label"] for row in settled(here, 3, page)] == ["neutral", "fear", "sadness"]
+
+
 def test_the_tab_that_goes_on_sends_what_waits(room: Callable[..., Room]) -> None:
     here = room(clips=4)
     context = here.context()
