@@ -2,7 +2,7 @@
 
 import { el } from './dom.js';
 import { actions } from './study_rate_actions.js';
-import { answerForm } from './study_rate_answer.js';
+import { answerForm, isBegun } from './study_rate_answer.js';
 import { clips, load } from './study_rate_clips.js';
 import { covers, keysDialog } from './study_rate_covers.js';
 import { drafts } from './study_rate_drafts.js';
@@ -11,14 +11,19 @@ import { keyHints, listen } from './study_rate_keys.js';
 import { autoplay, breakLine, lay } from './study_rate_layout.js';
 import { outbox } from './study_rate_outbox.js';
 import { past, pastList } from './study_rate_past.js';
-import { player } from './study_rate_player.js';
+import { player, unheard } from './study_rate_player.js';
 import { progress } from './study_rate_progress.js';
 import { Refused, requests } from './study_rate_server.js';
+import { storage } from './study_rate_storage.js';
 
 const RETRY_MS = 3000;
 
 // Of an answer: the server knows by it that it has the answer already. randomUUID is missing on plain http.
 const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${crypto.getRandomValues(new Uint32Array(3)).join('-')}`;
+
+// What a clip's answer, begun before, tells of its being heard. How long ago that was is not known any more.
+const heardBefore = ({ first_play_ended_at: ended, replays }) => ({ ...unheard(), ended_at: ended ?? null, replays: replays ?? 0, begun: Boolean(ended) });
+const sinceHeard = ({ ended_ms: ended }) => (ended ? Math.round(performance.now() - ended) : null);
 
 const wordsOf = async (language) => (await import(`./study_rate_${language}.js`).catch(() => import('./study_rate_en.js'))).default;
 
@@ -58,8 +63,8 @@ function notOpened(root, words, error, signIn) {
 
 async function page(root, server, study, rater, words, hints, signIn) {
   const prefix = `avemo-rate/${study.id}/${rater}`;
-  // The clip on the desk, the past answer that is being changed (and its place), a save's moment, a break put off.
-  const now = { clip: null, entry: null, index: -1, savedAt: null, putOff: null, retry: 0, stopped: false };
+  // The clip on the desk, the past answer that is being changed, a save's moment, a break put off.
+  const now = { clip: null, entry: null, savedAt: null, putOff: null, retry: 0, stopped: false };
 
   // ---------------------------------------------------------------- parts
 
@@ -67,6 +72,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   const pauseButton = el('button', { type: 'button', class: 'btn s pauseb', onclick: () => pause() }, words.pause, hints.kbd('KeyP'));
   const strip = progress(study, words, pauseButton);
   const deck = player(words, study.most_replays, { opened, started, broken: (sentence) => bar.say(sentence) });
+  const { locked } = deck;
   const form = answerForm(study, words, hints, changed);
   const bar = actions(study, words, hints, { undo, cannotTell, skip, flag, save, reason });
   const own = past(server);
@@ -97,14 +103,15 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   // The next clip that is held; where there is none yet, a cover that goes away by itself.
   function next() {
-    Object.assign(now, { entry: null, index: -1 });
+    now.entry = null;
     const clip = held.first();
     if (!clip) return wait();
     const given = draft.of(clip);
     if (given) {
       load(server, clip);
-      clip.heard ??= { ended_at: given.first_play_ended_at ?? null, ended_ms: null, replays: given.replays ?? 0, rested: true, begun: Boolean(given.first_play_ended_at) };
-      bar.say(words.restored);
+      clip.heard ??= heardBefore(given);
+      clip.reaction_ms ??= given.reaction_ms;
+      if (isBegun(given)) bar.say(words.restored);
     }
     if (cover.up()) cover.hide();
     return show(clip, given);
@@ -122,12 +129,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
     deck.pause();
     const [title, sentence] = words.covers[kind];
     const left = box.answers();
-    cover.show(kind, { title, text: (text ?? sentence) + (left && kind !== 'loading' ? words.stillHere(left) : ''), sign, actions: choices });
+    cover.show(kind, { title, text: (text ?? sentence) + (left && kind !== 'loading' ? ` ${box.safe() ? words.stillHere(left) : words.inThisTab(left)}` : ''), sign, actions: choices });
     bar.say('');
-  }
-
-  function locked() {
-    return deck.locked() && !now.entry;
   }
 
   function complete() {
@@ -146,7 +149,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
     const left = box.answers();
     const aside = box.aside();
     if (aside) bar.wait(words.notTaken(aside), [[words.tryAgain, box.retry], [words.discard, box.discard]]);
-    else bar.wait(box.away() && left ? words.keptHere(left) : null);
+    else if (box.away() && left) bar.wait(box.safe() ? words.keptHere(left) : words.inThisTab(left));
+    else bar.wait(storage.lasts ? null : words.keepsNothing);
     if (['loading', 'offline'].includes(root.dataset.state) && !now.clip && !now.stopped) wait();
   }
 
@@ -159,11 +163,12 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   function started(byHand) {
     if (byHand) auto.playedByHand();
+    if (!now.entry && now.clip.heard.replays) keepDraft(); // a reload gives none back
   }
 
   function changed(what, fields = []) {
     const chosen = ['label', 'soft', 'cannot_tell'].some((name) => fields.includes(name));
-    if (chosen && now.clip?.heard.ended_ms) now.clip.reaction_ms = Math.round(performance.now() - now.clip.heard.ended_ms);
+    if (chosen && now.clip) now.clip.reaction_ms = sinceHeard(now.clip.heard);
     if (what) bar.tell(what);
     paint();
     if (!now.entry) keepDraft();
@@ -245,11 +250,11 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   // ---------------------------------------------------------------- own answers
 
-  const mayGoBack = () => !cover.up() || root.dataset.state === 'finished';
+  const mayGoBack = () => !cover.up() || ['finished', 'empty', 'offline'].includes(root.dataset.state);
 
   async function undo() {
     if (!mayGoBack()) return;
-    const index = now.index + 1;
+    const index = own.list().indexOf(now.entry) + 1;
     let entry;
     try {
       entry = await own.at(index);
@@ -264,9 +269,9 @@ async function page(root, server, study, rater, words, hints, signIn) {
   function edit(entry) {
     if (cover.up()) cover.hide();
     if (!now.entry && now.clip) draft.send();
-    Object.assign(now, { entry, index: own.list().indexOf(entry) });
+    now.entry = entry;
     const { answer: given } = entry;
-    entry.clip.heard ??= { ended_at: given.first_play_ended_at, ended_ms: null, replays: given.replays, rested: true, begun: true };
+    entry.clip.heard ??= heardBefore(given);
     show(entry.clip, given);
     bar.say(words.editing(entry.clip.number));
   }
@@ -274,7 +279,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
   function saveChange() {
     const { entry } = now;
     const key = newKey();
-    const given = { ...entry.answer, ...form.value(), replays: entry.clip.heard.replays };
+    // What was flagged unheard and is heard only now has its times from now.
+    const given = entry.answer.first_play_ended_at ? { ...entry.answer, ...form.value(), replays: entry.clip.heard.replays } : answer();
     box.put({ kind: 'correct', key, token: entry.clip.token ?? null, rating: entry.rating, of: entry.rating ? null : entry.key, answer: given });
     Object.assign(entry, { answer: given, key, rating: null });
     back(words.changed(entry.clip.number));
@@ -325,9 +331,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   async function resume() {
     now.stopped = false;
     clearInterval(now.clock);
-    tab.claim();
-    cover.show('loading', { title: words.covers.loading[0], text: words.covers.loading[1] });
-    await claim();
+    await begin();
   }
 
   function elsewhere() {
@@ -347,7 +351,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
     held.take(reply.clips);
     strip.take(reply.progress, box.answers());
     if (now.stopped) return;
-    if (!now.entry && !(now.clip && held.holds(now.clip))) next();
+    if (now.entry && now.clip) cover.hide();
+    else if (cover.up() || !held.holds(now.clip)) next();
     return suggestBreak();
   }
 
@@ -380,9 +385,13 @@ async function page(root, server, study, rater, words, hints, signIn) {
     else if (reply.progress) strip.take(reply.progress, box.answers());
   }
 
-  // Said after the claim: it may bring the same clip back, whose draft says a word of its own.
+  // What was not taken is no answer of before any more: its draft comes back with the clip, perhaps with the one that is on
+  // the desk already. Said after the claim, as a draft says a word of its own.
   async function refused(entry, error) {
+    const shown = JSON.stringify(now.clip?.draft);
+    if (error.kept) own.drop(entry.key);
     await claim();
+    if (!now.entry && now.clip && JSON.stringify(now.clip.draft) !== shown) next();
     if (entry.kind !== 'skip') bar.say(words.refused[error.reason] ?? error.message);
   }
 
@@ -394,7 +403,8 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   function signedOut() {
     now.stopped = true;
-    covered('signedOut', { sign: 'lock', actions: [[words.signIn, signIn, true]] });
+    if (box.safe()) covered('signedOut', { sign: 'lock', actions: [[words.signIn, signIn, true]] });
+    else covered('signedOut', { sign: 'lock', text: words.signInElsewhere, actions: [[words.tryAgain, resume, true]] });
   }
 
   held.onLost(async (error) => {
@@ -447,10 +457,15 @@ async function page(root, server, study, rater, words, hints, signIn) {
 
   // ---------------------------------------------------------------- begin
 
-  tab.claim();
-  covered('loading');
-  await box.retry();
-  if (!now.stopped) await claim();
+  // What was answered before goes first: the server offers its clips no more.
+  async function begin() {
+    tab.claim();
+    covered('loading');
+    await box.retry();
+    if (!now.stopped) await claim();
+  }
+
+  await begin();
 }
 
 const root = document.querySelector('[data-rate]');

@@ -5,9 +5,12 @@ import { icon } from './study_rate_icons.js';
 import { fractions, largest, partsOf, percents } from './study_rate_soft.js';
 import { tone } from './study_rate_tone.js';
 
-export const EMPTY = {
+const EMPTY = {
   label: null, soft: null, intensity: null, valence: null, arousal: null, confidence: null, cannot_tell: false, flag: null, comment: null,
 };
+
+// Whether there is anything in it that one would see in the form.
+export const isBegun = (answer) => Object.keys(EMPTY).some((name) => (answer[name] ?? EMPTY[name]) !== EMPTY[name]);
 
 const pressed = (node, on) => node.setAttribute('aria-pressed', String(on));
 

@@ -60,7 +60,7 @@ export function clips(server, taken) {
 
   function take(offered) {
     const before = new Map(held.map((clip) => [clip.token, clip]));
-    held = offered.filter((clip) => !done.has(clip.token)).map((clip) => before.get(clip.token) ?? { ...clip });
+    held = offered.filter((clip) => !done.has(clip.token)).map((clip) => Object.assign(before.get(clip.token) ?? {}, clip));
     const now = new Set(held);
     for (const clip of before.values()) if (!now.has(clip) && !done.has(clip.token)) unload(clip);
     // The first one first: it is needed now.

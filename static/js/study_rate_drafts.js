@@ -1,5 +1,7 @@
 // Half-given answers: on this computer at once, on the server a moment later, so that any browser shows them again.
 
+import { storage } from './study_rate_storage.js';
+
 const SETTLE_MS = 800;
 const FORGET_MS = 7 * 24 * 3600 * 1000;
 
@@ -8,9 +10,9 @@ export function drafts(prefix, server) {
   let timer = 0;
   let unsent = null;
 
-  for (const name of Object.keys(localStorage).filter((key) => key.startsWith(`${prefix}/draft/`))) {
-    const at = JSON.parse(localStorage.getItem(name))?.at ?? 0;
-    if (Date.now() - at > FORGET_MS) localStorage.removeItem(name);
+  for (const name of storage.names(place(''))) {
+    const { at = 0 } = storage.read(name) ?? {};
+    if (Date.now() - at > FORGET_MS) storage.drop(name);
   }
 
   function send() {
@@ -23,19 +25,15 @@ export function drafts(prefix, server) {
   return {
     send,
     keep(token, answer) {
-      try {
-        localStorage.setItem(place(token), JSON.stringify({ at: Date.now(), answer }));
-      } catch {
-        // kept on the server alone
-      }
+      storage.write(place(token), { at: Date.now(), answer });
       unsent = { token, answer };
       clearTimeout(timer);
       timer = setTimeout(send, SETTLE_MS);
     },
-    of: (clip) => JSON.parse(localStorage.getItem(place(clip.token)) ?? 'null')?.answer ?? clip.draft,
+    of: (clip) => storage.read(place(clip.token))?.answer ?? clip.draft,
     forget(token) {
       if (unsent?.token === token) unsent = null;
-      localStorage.removeItem(place(token));
+      storage.drop(place(token));
     },
   };
 }

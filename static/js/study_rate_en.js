@@ -72,7 +72,9 @@ export default {
   pastUnreachable: 'Earlier answers cannot be reached just now.',
   restored: 'Your answer from before is here again.',
   keptHere: (n) => `${count(n, 'answer')} kept on this computer`,
-  notTaken: (sentence) => `One answer is kept on this computer and was not taken: ${sentence}`,
+  inThisTab: (n) => `${count(n, 'answer')} in this tab alone: keep it open, and do not reload it, until there is a connection.`,
+  keepsNothing: 'This browser keeps nothing for this page: without a connection, answers are lost by a reload.',
+  notTaken: (sentence) => `One answer was not taken and is kept here: ${sentence}`,
   refused: {
     late: 'That clip had been held too long; your answer is kept as a draft and comes back with the clip.',
     stale: 'That clip had been answered already; your later answer is kept as a draft.',
@@ -123,8 +125,9 @@ export default {
     failed: ['This page cannot go on', 'Reload it; what you have answered is kept.'],
   },
   signIn: 'Sign in',
+  signInElsewhere: 'Sign in in another tab, then try again here: this browser keeps nothing for this page.',
   here: 'Go on here',
-  stillHere: (n) => ` ${count(n, 'answer')} kept on this computer until then.`,
+  stillHere: (n) => `${count(n, 'answer')} kept on this computer until then.`,
 
   // keys
   keys: { Space: 'Space', Enter: 'Enter', Backspace: 'Bksp', Escape: 'Esc', Delete: 'Del' },

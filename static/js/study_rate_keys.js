@@ -35,10 +35,12 @@ export function listen(actions) {
     event.preventDefault();
     if (!event.repeat) action(event);
   });
-  // After a press by mouse the keys belong to the page again.
-  document.addEventListener('click', (event) => {
-    if (event.detail > 0 && !document.querySelector('dialog[open]')) event.target.closest?.('button, [type=checkbox]')?.blur();
-  });
+  // After a press by mouse the keys belong to the page again: also where it was let go elsewhere, and so was no click.
+  const letGo = () => {
+    if (!document.querySelector('dialog[open]')) document.activeElement.closest('button, [type=checkbox], [role=slider]')?.blur();
+  };
+  document.addEventListener('pointerup', letGo);
+  document.addEventListener('click', (event) => { if (event.detail > 0) letGo(); });
 }
 
 function find(actions, event) {

@@ -1,19 +1,20 @@
 // Where the parts of the rating page stand, and the line below them.
 
 import { el } from './dom.js';
+import { storage } from './study_rate_storage.js';
 
-const AUTOPLAY = 'avemo-rate/autoplay'; // a choice of this browser's user, remembered
+const AUTOPLAY = 'avemo-rate/starts-by-itself'; // a choice of this browser's user, remembered
 
 // Whether the next clip starts by itself: off until a clip was played by hand, then as one likes.
 export function autoplay(words) {
-  const box = el('input', { type: 'checkbox', id: 'autoplay', onchange: () => localStorage.setItem(AUTOPLAY, box.checked ? 'on' : 'off') });
-  box.checked = localStorage.getItem(AUTOPLAY) === 'on';
+  const box = el('input', { type: 'checkbox', id: 'autoplay', onchange: () => storage.write(AUTOPLAY, box.checked) });
+  box.checked = storage.read(AUTOPLAY) === true;
   return {
     root: el('label', { for: 'autoplay' }, box, words.autoplay),
     on: () => box.checked,
     playedByHand() {
-      if (localStorage.getItem(AUTOPLAY) !== null) return;
-      localStorage.setItem(AUTOPLAY, 'on');
+      if (storage.read(AUTOPLAY) !== null) return;
+      storage.write(AUTOPLAY, true);
       box.checked = true;
     },
   };

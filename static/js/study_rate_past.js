@@ -33,6 +33,7 @@ export function past(server) {
     saved(key, rating) {
       for (const entry of entries) if (entry.key === key) entry.rating = rating;
     },
+    drop(key) { entries = entries.filter((entry) => entry.key !== key); },
     forget() {
       entries = [];
       all = false;

@@ -1,6 +1,6 @@
 // What the rating page asks of the server, and the two ways in which that can fail.
 
-const PATIENCE_MS = 20_000; // a connection that hangs is as good as none
+const PATIENCE_MS = 20_000; // a connection over which nothing comes is as good as none; a slow one is not
 
 // No answer came: the network or the server is away for now.
 export class Unreachable extends Error {}
@@ -14,15 +14,36 @@ export class Refused extends Error {
 }
 
 async function ask(path, options = {}) {
+  const silence = new AbortController();
+  let timer = 0;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), PATIENCE_MS);
+  };
   let answer;
+  let body;
   try {
-    answer = await fetch(path, { credentials: 'same-origin', signal: AbortSignal.timeout(PATIENCE_MS), ...options });
-    if (answer.ok) return await answer[options.method ? 'json' : 'blob']();
+    heard();
+    answer = await fetch(path, { credentials: 'same-origin', signal: silence.signal, ...options });
+    body = await whole(answer, heard);
+    if (answer.ok) return options.method ? JSON.parse(await body.text()) : body;
   } catch (error) {
     throw new Unreachable(error.message);
+  } finally {
+    clearTimeout(timer);
   }
   if (answer.status >= 500 || answer.status === 429) throw new Unreachable(`${answer.status}`);
-  throw new Refused(answer.status, await answer.json().catch(() => ({})));
+  throw new Refused(answer.status, await body.text().then(JSON.parse).catch(() => ({})));
+}
+
+async function whole(answer, heard) {
+  const reader = answer.body.getReader();
+  const parts = [];
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    heard();
+    parts.push(part.value);
+  }
+  return new Blob(parts, { type: answer.headers.get('content-type') ?? '' });
 }
 
 // `csrf` is this page's; after a new sign-in in another tab it is asked for once more, for the same rater alone.

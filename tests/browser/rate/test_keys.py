@@ -201,3 +201,96 @@ def test_the_next_clip_starts_by_itself_where_that_was_chosen(room: Callable[...
     page.reload()
     wait_for_clip(page)
     assert not page.get_by_label("The next clip starts by itself").is_checked()
+
+
+def test_a_reload_gives_no_replay_back(room: Callable[..., Room]) -> None:
+    here = room(clips=2, design=Design(**ONLY, most_replays=1))
+    page = here.open()
+    play(page)
+    page.keyboard.press("r")
+    until(page, "!document.querySelector('.screen > *').paused")
+    page.reload()
+    wait_for_clip(page)
+    expect(page.locator(".stat")).to_have_text("Played. No replays left.")
+    expect(page.locator(".news")).to_be_empty()  # nothing was answered yet that could be here again
+    page.keyboard.press("Space")
+    page.wait_for_timeout(150)
+    assert page.evaluate("document.querySelector('.screen > *').paused")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    row = settled(here, 1, page)[0]
+    assert row["replays"] == 1
+    assert row["first_play_ended_at"] is not None
+    assert row["reaction_ms"] is None  # how long ago it was heard is not known after the reload
+
+
+def test_a_reload_keeps_the_reaction_time_of_the_label_that_was_chosen(room: Callable[..., Room]) -> None:
+    here = room(clips=2)
+    page = here.open()
+    play(page)
+    page.keyboard.press("4")
+    with page.expect_response("**/draft") as response:
+        pass
+    sent = response.value.request.post_data_json["answer"]
+    page.reload()
+    wait_for_clip(page)
+    page.keyboard.press("g")
+    page.keyboard.press("Enter")
+    row = settled(here, 1, page)[0]
+    assert row["reaction_ms"] == sent["reaction_ms"]
+    assert row["reaction_ms"] is not None
+    assert row["first_play_ended_at"] is not None
+
+
+def test_a_clip_that_was_flagged_unheard_gets_no_label_before_it_is_heard(room: Callable[..., Room]) -> None:
+    here = room(clips=2)
+    page = here.open()
+    wait_for_clip(page)
+    page.keyboard.press("v")
+    page.keyboard.press("4")
+    page.reload()  # with the flag as a draft
+    wait_for_clip(page)
+    expect(page.locator(".news")).to_have_text("Your answer from before is here again.")
+    page.keyboard.press("2")
+    assert pressed(page) == []
+    page.keyboard.press("Enter")
+    settled(here, 1, page)
+    for again in ("in the same page", "after a reload"):
+        page.keyboard.press("Backspace")
+        expect(page.locator(".news")).to_contain_text("as you answered it")
+        page.keyboard.press("2")
+        assert pressed(page) == [], again
+        page.keyboard.press("Escape")
+        page.reload()
+        wait_for_clip(page)
+    page.keyboard.press("Backspace")
+    expect(page.locator(".news")).to_contain_text("as you answered it")
+    play(page)
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    row = settled(here, 2, page)[1]
+    assert (row["label"], row["flag"], row["replays"]) == ("happiness", "distress", 0)
+    assert row["first_play_ended_at"] is not None
+    assert row["reaction_ms"] is not None
+
+
+def test_a_press_on_the_clips_outline_leaves_the_arrows_to_the_tone(room: Callable[..., Room]) -> None:
+    here = room(clips=2, seconds=2.0)
+    page = here.open()
+    play(page)
+    place = "document.querySelector('.screen > *').currentTime"
+    box = page.locator(".wave").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 30)
+    for end in (0, 300):  # where it was pressed, and let go below it
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 30 + end)
+        page.mouse.up()
+        page.keyboard.press("ArrowRight")
+        assert 0.9 < page.evaluate(place) < 1.2
+    expect(page.locator(".vao")).to_have_text("valence 7, arousal 5")
+    page.locator(".playb").focus()
+    page.keyboard.press("Tab")  # who goes there by the keyboard moves the clip
+    page.keyboard.press("ArrowRight")
+    assert 1.4 < page.evaluate(place) < 1.7
+    expect(page.locator(".vao")).to_have_text("valence 7, arousal 5")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import delete, select, update
 
 from annotate.assignment import choose
 from annotate.design import Design
-from annotate.schema import Account, Draft, Item, Lease, Login
+from annotate.schema import Account, Draft, Item, Lease, Login, Study
 from annotate.store import Home, Store
 from tests.browser import study as server
 from tests.browser.accessibility import serious
@@ -253,6 +253,27 @@ def test_a_restarted_server_labels_the_right_clip(launch: Callable[..., Browser]
     assert not here.problems, "\n".join(here.problems)
 
 
+def late(here: Room) -> None:
+    """The clips that are held now have been held too long."""
+    with here.site.store.write() as session:
+        items = select(Item.id).where(Item.study_id == here.study)
+        session.execute(update(Lease).where(Lease.item_id.in_(items)).values(expires_at=datetime(2020, 1, 1, tzinfo=UTC)))
+
+
+def drafted(here: Room) -> dict[str, Any]:
+    """The one draft that the server keeps."""
+    with here.site.store.read() as session:
+        return session.scalars(select(Draft).join(Item).where(Item.study_id == here.study)).one().answer
+
+
+def correct(page: Page, key: str) -> None:
+    """Goes back to the newest answer and gives another one."""
+    page.keyboard.press("Backspace")
+    expect(page.locator(".news")).to_contain_text("as you answered it")
+    page.keyboard.press(key)
+    page.keyboard.press("Enter")
+
+
 @pytest.mark.parametrize("clips", [1, 3])  # of one clip, the late one is the next one offered
 def test_an_answer_that_comes_too_late_is_kept_as_a_draft_and_the_page_goes_on(
     room: Callable[..., Room], clips: int
@@ -260,10 +281,7 @@ def test_an_answer_that_comes_too_late_is_kept_as_a_draft_and_the_page_goes_on(
     here = room(clips=clips)
     page = here.open()
     found = play(page)
-    past = datetime(2020, 1, 1, tzinfo=UTC)
-    with here.site.store.write() as session:
-        items = select(Item.id).where(Item.study_id == here.study)
-        session.execute(update(Lease).where(Lease.item_id.in_(items)).values(expires_at=past))
+    late(here)
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     expect(page.locator(".news")).to_contain_text("had been held too long")
@@ -271,15 +289,155 @@ def test_an_answer_that_comes_too_late_is_kept_as_a_draft_and_the_page_goes_on(
     page.wait_for_timeout(500)
     expect(page.locator(".news")).to_contain_text("had been held too long")  # and stays, to be read
     assert here.ratings() == []
-    with here.site.store.read() as session:
-        draft = session.scalars(select(Draft).join(Item, Draft.item_id == Item.id).where(Item.study_id == here.study)).one()
-    assert draft.answer["label"] == "happiness"
+    assert drafted(here)["label"] == "happiness"
     for _ in range(3):
         if same(wait_for_clip(page), found):
             break
         page.keyboard.press("x")
         page.wait_for_timeout(300)
     assert "happiness" in pressed(page)[0]
+
+
+def test_a_correction_of_an_answer_that_comes_too_late_is_what_comes_back(room: Callable[..., Room]) -> None:
+    here = room(clips=1, design=Design(**ONLY, lease_minutes=0.1))
+    context = here.context()
+    page = here.open(context)
+    wait_for_clip(page)
+    context.set_offline(True)
+    rate(page, "1")
+    correct(page, "2")
+    page.wait_for_timeout(7_000)  # longer than the clip is held
+    context.set_offline(False)
+    expect(page.locator(".news")).to_contain_text("had been held too long")
+    assert "happiness" in pressed(page)[0]
+    page.keyboard.press("Enter")
+    assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]
+
+
+def test_an_answer_that_is_refused_while_it_is_corrected_comes_back_corrected(room: Callable[..., Room]) -> None:
+    here = room(clips=1)
+    context = here.context()
+    page = here.open(context)
+    wait_for_clip(page)
+    context.set_offline(True)
+    rate(page, "1")
+    page.keyboard.press("Backspace")
+    expect(page.locator(".news")).to_contain_text("as you answered it")
+    late(here)
+    context.set_offline(False)
+    expect(page.locator(".news")).to_contain_text("had been held too long")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page.locator(".emo.em-happiness")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Backspace")  # it is no answer of before any more
+    expect(page.locator(".news")).to_have_text("There is no earlier answer of yours.")
+    page.keyboard.press("Enter")
+    assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]
+
+
+def test_a_correction_of_an_answer_that_another_browser_gave_is_kept(room: Callable[..., Room]) -> None:
+    here = room(clips=4)
+    first, context = here.open(), here.context()
+    second = here.open(context)
+    assert same(play(first), play(second))
+    first.keyboard.press("2")
+    first.keyboard.press("Enter")
+    settled(here, 1, first)
+    context.set_offline(True)
+    second.keyboard.press("4")
+    second.keyboard.press("Enter")
+    correct(second, "5")
+    context.set_offline(False)
+    expect(second.locator(".news")).to_contain_text("had been answered already")
+    assert kept(second) == []
+    assert drafted(here)["label"] == "fear"
+    assert [row["label"] for row in here.ratings()] == ["happiness"]
+
+
+def test_a_correction_waits_for_its_rater_who_was_signed_out_meanwhile(room: Callable[..., Room]) -> None:
+    here = room(clips=2)
+    context = here.context()
+    page = here.open(context)
+    wait_for_clip(page)
+
+    def sign_out(route: Any) -> None:
+        answer = route.fetch()
+        with here.site.store.write() as session:
+            session.execute(delete(Login))
+        route.fulfill(response=answer)
+
+    context.set_offline(True)
+    rate(page, "2")
+    correct(page, "4")
+    late(here)
+    page.route("**/submit", sign_out, times=1)
+    context.set_offline(False)
+    expect(page.get_by_role("heading", name="You have been signed out")).to_be_visible()
+    assert [entry["answer"]["label"] for entry in kept(page)] == ["anger"]
+    server.sign_in(context, here.site.store, here.site.address, here.raters[0])
+    page.reload()
+    expect(page.locator(".news")).to_contain_text("had been held too long")
+    assert kept(page) == []
+    assert drafted(here)["label"] == "anger"
+
+
+def test_corrections_that_a_closed_study_does_not_take_are_said_and_kept(room: Callable[..., Room]) -> None:
+    here = room(clips=2)
+    context = here.context()
+    page = here.open(context)
+
+    def switch(state: str) -> None:
+        with here.site.store.write() as session:
+            session.execute(update(Study).where(Study.id == here.study).values(state=state))
+
+    rate(page, "1")
+    settled(here, 1, page)
+    wait_for_clip(page)
+    until(page, EMPTY)
+    context.set_offline(True)
+    correct(page, "2")
+    correct(page, "3")
+    switch("closed")
+    context.set_offline(False)
+    expect(page.locator(".wait")).to_contain_text("One answer was not taken and is kept here")
+    assert [entry["answer"]["label"] for entry in kept(page)] == ["sadness"]
+    switch("open")
+    page.reload()
+    assert [row["label"] for row in settled(here, 2, page)] == ["neutral", "sadness"]
+
+
+def test_a_clock_that_is_set_back_changes_no_order(room: Callable[..., Room]) -> None:
+    here = room(clips=2)
+    context = here.context()
+    page = here.open(context)
+    wait_for_clip(page)
+    context.set_offline(True)
+    rate(page, "1")
+    page.evaluate("Date.now = () => 1e12")
+    correct(page, "2")
+    context.set_offline(False)
+    assert [row["label"] for row in settled(here, 2, page)] == ["neutral", "happiness"]
+
+
+def test_an_answer_that_is_refused_without_a_word_holds_up_no_other(room: Callable[..., Room]) -> None:
+    """As by a proxy that stands before the server."""
+    here = room(clips=3)
+    page = here.open()
+    asked: list[str] = []
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=413, body="")
+
+    page.route("**/submit", refuse)
+    rate(page, "1")
+    expect(page.locator(".wait")).to_contain_text("One answer was not taken and is kept here: 413")
+    assert len(asked) == 1
+    page.unroute("**/submit")
+    rate(page, "2")
+    assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]
+    page.get_by_role("button", name="Try again").click()
+    assert [row["label"] for row in settled(here, 2, page)] == ["happiness", "neutral"]
 
 
 def test_who_is_no_longer_chosen_is_told_so_and_the_answer_is_kept(room: Callable[..., Room]) -> None:
@@ -296,9 +454,7 @@ def test_who_is_no_longer_chosen_is_told_so_and_the_answer_is_kept(room: Callabl
     page.keyboard.press("Enter")
     page.wait_for_url("**/study/")
     assert here.ratings() == []
-    with here.site.store.read() as session:
-        draft = session.scalars(select(Draft).join(Item, Draft.item_id == Item.id).where(Item.study_id == here.study)).one()
-    assert draft.answer["label"] == "happiness"
+    assert drafted(here)["label"] == "happiness"
     rate(other, "4")
     assert settled(here, 1, other)[0]["label"] == "anger"
 
@@ -333,6 +489,32 @@ def test_two_tabs_rate_one_clip_once(room: Callable[..., Room]) -> None:
     assert rows[0]["clip_id"] != rows[1]["clip_id"]
 
 
+def test_a_tab_that_goes_on_shows_what_was_on_its_desk(room: Callable[..., Room]) -> None:
+    here = room(clips=4)
+    context = here.context()
+    page = here.open(context)
+    rate(page, "1")
+    found = play(page)
+    page.keyboard.press("2")
+    for editing in (False, True):
+        if editing:
+            page.keyboard.press("Backspace")
+            expect(page.locator(".news")).to_contain_text("as you answered it")
+            page.keyboard.press("3")
+        other = here.open(context)
+        expect(page.get_by_role("heading", name="You are rating in another tab")).to_be_visible()
+        other.close()
+        page.keyboard.press("Enter")
+        page.wait_for_selector('[data-rate][data-state="rate"]')
+        assert ("sadness" if editing else "happiness") in pressed(page)[0]
+    page.keyboard.press("p")  # a pause in the midst of a change
+    expect(page.get_by_role("heading", name="Paused")).to_be_visible()
+    page.wait_for_timeout(500)
+    page.keyboard.press("p")
+    assert same(wait_for_clip(page), found)
+    assert "happiness" in pressed(page)[0]
+
+
 def test_two_browsers_that_answer_the_same_clip_lose_neither_answer(room: Callable[..., Room]) -> None:
     here = room(clips=4)
     first, second = here.open(), here.open()
@@ -346,3 +528,60 @@ def test_two_browsers_that_answer_the_same_clip_lose_neither_answer(room: Callab
     assert [row["label"] for row in here.ratings()] == ["happiness"]
     rate(second, "5")
     assert [row["label"] for row in settled(here, 2, second)] == ["happiness", "fear"]
+
+
+BLOCKED = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
+
+
+def test_a_browser_that_keeps_nothing_rates_all_the_same_and_says_so(room: Callable[..., Room]) -> None:
+    here = room(clips=6)
+    context = here.context()
+    context.add_init_script(BLOCKED)
+    page = here.open(context)
+    found = play(page)
+    expect(page.locator(".wait")).to_contain_text("This browser keeps nothing for this page")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    settled(here, 1, page)
+    play(page)
+    page.keyboard.press("5")  # half an answer, which stays
+    page.keyboard.press("Backspace")
+    shows(page, found)
+    page.keyboard.press("Escape")
+    assert "fear" in pressed(page)[0]
+    context.set_offline(True)
+    page.keyboard.press("Enter")
+    expect(page.locator(".wait")).to_contain_text("1 answer in this tab alone")
+    context.set_offline(False)
+    assert [row["label"] for row in settled(here, 2, page)] == ["neutral", "fear"]
+    expect(page.locator(".wait")).to_contain_text("This browser keeps nothing for this page")
+
+    play(page)
+    with here.site.store.write() as session:
+        session.execute(delete(Login))
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="You have been signed out")).to_be_visible()
+    expect(page.locator(".cover")).to_contain_text("Sign in in another tab, then try again here")
+    server.sign_in(context, here.site.store, here.site.address, here.raters[0])
+    page.keyboard.press("Enter")
+    wait_for_clip(page)
+    assert [row["label"] for row in settled(here, 3, page)] == ["neutral", "fear", "sadness"]
+
+
+def test_the_tab_that_goes_on_sends_what_waits(room: Callable[..., Room]) -> None:
+    here = room(clips=4)
+    context = here.context()
+    page = here.open(context)
+    wait_for_clip(page)
+    page.route("**/submit", lambda route: route.abort())
+    rate(page, "2")
+    expect(page.locator(".wait")).to_contain_text("1 answer kept on this computer")
+    other = context.new_page()
+    other.route("**/submit", lambda route: route.abort())
+    other.goto(f"/study/rate/{here.study}")
+    expect(page.get_by_role("heading", name="You are rating in another tab")).to_be_visible()
+    other.close()
+    page.unroute("**/submit")
+    page.keyboard.press("Enter")
+    assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]

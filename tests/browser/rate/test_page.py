@@ -106,6 +106,22 @@ def test_a_clip_that_cannot_be_played_says_so_and_can_be_flagged(room: Callable[
     assert settled(here, 1, page)[0]["flag"] == "technical fault"
 
 
+def test_a_clip_that_takes_longer_than_a_connection_may_be_silent_is_loaded(room: Callable[..., Room]) -> None:
+    here = room(clips=1)
+    context = here.context()
+    page = context.new_page()
+    page.route("**/study/media/*", lambda route: route.abort())
+    page.goto(f"/study/rate/{here.study}")
+    page.wait_for_selector('[data-rate][data-state="rate"]')
+    slow = {"offline": False, "latency": 0, "uploadThroughput": -1, "downloadThroughput": 330}  # 8 kB in 24 s
+    context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    page.unroute("**/study/media/*")
+    with page.expect_request_finished(lambda asked: "/media/" in asked.url, timeout=60_000) as asked:
+        pass
+    assert asked.value.timing["responseEnd"] > 20_000
+    play(page)
+
+
 @pytest.mark.parametrize("modality", ["face", "both"])
 def test_a_picture_is_played_in_place_of_the_outline(room: Callable[..., Room], modality: str) -> None:
     here = room(clips=2, picture=True, seconds=0.8, design=Design(**ONLY, passes=(modality,)))
