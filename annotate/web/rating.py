@@ -248,6 +248,7 @@ def _past(rating: Past) -> dict[str, Any]:
         "duration_s": rating.duration_s,
         "peaks": rating.peaks,
         "answer": rating.answer.to_json(),
+        "later": rating.later,
         "submitted_at": rating.submitted_at.isoformat(),
     }
 

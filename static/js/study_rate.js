@@ -266,12 +266,11 @@ async function page(root, server, study, rater, words, hints, signIn) {
     else bar.say(words.nothingBefore);
   }
 
-  function edit(entry) {
+  function edit(entry, given = entry.answer) {
     if (cover.up()) cover.hide();
     if (!now.entry && now.clip) draft.send();
     now.entry = entry;
-    const { answer: given } = entry;
-    entry.clip.heard ??= heardBefore(given);
+    entry.clip.heard ??= heardBefore(entry.answer);
     show(entry.clip, given);
     bar.say(words.editing(entry.clip.number));
   }
@@ -282,7 +281,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
     // What was flagged unheard and is heard only now has its times from now.
     const given = entry.answer.first_play_ended_at ? { ...entry.answer, ...form.value(), replays: entry.clip.heard.replays } : answer();
     box.put({ kind: 'correct', key, token: entry.clip.token ?? null, rating: entry.rating, of: entry.rating ? null : entry.key, answer: given });
-    Object.assign(entry, { answer: given, key, rating: null });
+    Object.assign(entry, { answer: given, later: null, key, rating: null });
     back(words.changed(entry.clip.number));
   }
 
@@ -390,6 +389,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   async function refused(entry, error) {
     const shown = JSON.stringify(now.clip?.draft);
     if (error.kept) own.drop(entry.key);
+    if (error.reason === 'stale') own.forget((one) => one.rating === null); // the other tab's are to be read too
     await claim();
     if (!now.entry && now.clip && JSON.stringify(now.clip.draft) !== shown) next();
     if (entry.kind !== 'skip') bar.say(words.refused[error.reason] ?? error.message);

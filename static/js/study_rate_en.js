@@ -77,7 +77,7 @@ export default {
   notTaken: (sentence) => `One answer was not taken and is kept here: ${sentence}`,
   refused: {
     late: 'That clip had been held too long; your answer is kept as a draft and comes back with the clip.',
-    stale: 'That clip had been answered already; your later answer is kept as a draft.',
+    stale: 'That clip had been answered already; your later answer stands beside the first in My answers.',
     foreign: 'That clip belongs to someone else now; your answer is kept as a draft.',
   },
 
@@ -102,6 +102,8 @@ export default {
   myAnswers: 'My answers',
   close: 'Close',
   older: 'Older answers',
+  notSaved: 'Answered later, not saved:',
+  takeInstead: 'Take this one instead',
   pickAnswer: 'Pick one to hear it again and change the answer.',
   noAnswers: 'There are no answers of yours yet.',
   clipNumber: (n) => `Clip ${n}`,

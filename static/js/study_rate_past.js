@@ -5,7 +5,8 @@ import { chip } from './study_rate_answer.js';
 
 const PAGE = 20;
 
-// An entry: {rating, key, clip, answer, at}. `rating` is null until the server has said the answer's number.
+// An entry: {rating, key, clip, answer, later, at}. `rating` is null until the server has said the answer's number; `later`: what
+// was answered after it in another tab, which was not saved but kept.
 export function past(server) {
   let entries = [];
   let all = false; // the server has no older ones
@@ -17,7 +18,7 @@ export function past(server) {
     if (ratings.length) oldest = Math.min(...ratings.map((row) => row.rating_id));
     const known = new Set(entries.map((entry) => entry.clip.url)); // one answered here may have arrived there already
     const fresh = ratings.filter((row) => !known.has(row.url));
-    entries.push(...fresh.map(({ rating_id: rating, answer, submitted_at: at, ...clip }) => ({ rating, key: null, clip, answer, at })));
+    entries.push(...fresh.map(({ rating_id: rating, answer, later, submitted_at: at, ...clip }) => ({ rating, key: null, clip, answer, later, at })));
     all = ratings.length < PAGE;
   }
 
@@ -34,15 +35,15 @@ export function past(server) {
       for (const entry of entries) if (entry.key === key) entry.rating = rating;
     },
     drop(key) { entries = entries.filter((entry) => entry.key !== key); },
-    forget() {
-      entries = [];
+    forget(stays = () => false) {
+      entries = entries.filter(stays);
       all = false;
       oldest = null;
     },
   };
 }
 
-// The list of own answers, as a dialog. onPick(entry).
+// The list of own answers, as a dialog. onPick(entry, given): `given` is what the form shows.
 export function pastList(study, words, own, onPick) {
   const rows = el('ol', { class: 'mine' });
   const older = el('button', { type: 'button', class: 'btn s', onclick: fill }, words.older);
@@ -51,17 +52,22 @@ export function pastList(study, words, own, onPick) {
     el('div', { class: 'ph' }, el('h2', { id: 'mine-title' }, words.myAnswers), el('button', { type: 'button', class: 'btn s q sp', onclick: () => dialog.close() }, words.close)),
     said, rows, older);
 
+  function chosen(answer) {
+    const named = (name) => study.labels.find((one) => one.name === name);
+    if (answer.soft) return Object.entries(answer.soft).flatMap(([name, share]) => (named(name) ? [chip(named(name)), ` ${Math.round(share * 100)} % `] : []));
+    if (named(answer.label)) return [chip(named(answer.label))];
+    return [el('span', { class: 'dim' }, answer.cannot_tell ? words.cannotTell : words.flagged)];
+  }
+
   function row(entry) {
-    const label = study.labels.find((one) => one.name === entry.answer.label);
-    const { answer } = entry;
-    const shown = answer.soft ? Object.entries(answer.soft).map(([name, share]) => [study.labels.find((one) => one.name === name), share]) : [];
-    const what = shown.length
-      ? shown.flatMap(([one, share]) => (one ? [chip(one), ` ${Math.round(share * 100)} % `] : []))
-      : label ? [chip(label)] : [el('span', { class: 'dim' }, answer.cannot_tell ? words.cannotTell : words.flagged)];
+    const { clip, answer, later, at } = entry;
+    const pick = (given) => () => { dialog.close(); onPick(entry, given); };
     return el('li', {},
-      el('button', { type: 'button', onclick: () => { dialog.close(); onPick(entry); } },
-        el('span', { class: 'num' }, words.clipNumber(entry.clip.number)), el('span', { class: 'row wrap' }, what),
-        el('span', { class: 'micro sp' }, words.time(entry.at))));
+      el('button', { type: 'button', onclick: pick(answer) },
+        el('span', { class: 'num' }, words.clipNumber(clip.number)), el('span', { class: 'row wrap' }, chosen(answer)),
+        el('span', { class: 'micro sp' }, words.time(at))),
+      later && el('button', { type: 'button', class: 'later', onclick: pick(later) },
+        el('span', { class: 'dim' }, words.notSaved), el('span', { class: 'row wrap' }, chosen(later)), el('span', { class: 'micro sp' }, words.takeInstead)));
   }
 
   function paint() {

@@ -161,6 +161,7 @@ def test_refusals_say_why_and_whether_the_answer_is_kept(store: Store, two):
     first.post(f"{path}/submit", {"token": token, "key": "k1", "answer": ANGER})
     stale = first.post(f"{path}/submit", {"token": token, "key": "k2", "answer": ANGER | {"label": "fear"}})
     assert (stale.status_code, stale.json()["reason"], stale.json()["kept"]) == (409, "stale", True)
+    assert [past["later"]["label"] for past in first.get(f"{path}/history").json()["ratings"]] == ["fear"]
     held = first.post(f"{path}/claim").json()["clips"][0]["token"]
     with store.write() as session:
         session.execute(update(queue.Lease).where(queue.Lease.token == held).values(expires_at=datetime.now(UTC)))

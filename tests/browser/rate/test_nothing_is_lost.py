@@ -528,6 +528,16 @@ def test_two_browsers_that_answer_the_same_clip_lose_neither_answer(room: Callab
     assert [row["label"] for row in here.ratings()] == ["happiness"]
     rate(second, "5")
     assert [row["label"] for row in settled(here, 2, second)] == ["happiness", "fear"]
+    second.keyboard.press("m")
+    second.get_by_role("button", name="Take this one instead").click()
+    expect(second.locator(".news")).to_contain_text("Clip 1, as you answered it")
+    assert "anger" in pressed(second)[0]
+    second.keyboard.press("Enter")
+    expect(second.locator(".news")).to_contain_text("Clip 1 changed.")
+    assert [row["label"] for row in settled(here, 3, second)] == ["happiness", "fear", "anger"]
+    second.keyboard.press("m")
+    expect(second.locator(".mine li")).to_have_count(2)
+    expect(second.get_by_role("button", name="Take this one instead")).to_have_count(0)
 
 
 BLOCKED = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
