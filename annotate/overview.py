@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from . import suspects
-from .agreement import FEWEST, WANTED, hardest, pair_tables, repeats, share, summary, tabulate
+from .agreement import FEWEST, WANTED, hardest, known, of_gold, pair_tables, repeats, share, summary, tabulate
 from .assignment import chosen_names
 from .design import ENDLESS
 from .schema import MODALITIES, Adjudication, Item, ModelReading, Rating, Study
@@ -116,11 +116,9 @@ def raters(votes: pd.DataFrame) -> list[dict[str, Any]]:
     same = {(m.who, m.modality): m for p in MODALITIES for m in repeats(votes[votes["modality"] == p], p)}
     rows = []
     for rater, own in votes.groupby("rater"):
-        times = own["submitted_at"].sort_values()
-        gaps = pd.to_datetime(times, utc=True).diff().dropna()
+        gaps = pd.to_datetime(own["answered_at"].sort_values(), utc=True).diff().dropna()
         gaps = gaps[gaps <= PAUSE]
         again = [m for (who, _), m in same.items() if who == rater]
-        of_gold = own[(own["kind"] == "gold") & ~own["is_repeat"].astype(bool)]
         rows.append(
             {
                 "rater": str(rater),
@@ -129,8 +127,8 @@ def raters(votes: pd.DataFrame) -> list[dict[str, Any]]:
                 "flagged": int(own["flag"].notna().sum()),
                 "per_hour": None if len(gaps) < FEWEST else round(3600 / gaps.dt.total_seconds().median()),
                 "repeats": asdict(share("", "", "", "", sum(m.hits or 0 for m in again), sum(m.n for m in again))),
-                "gold": asdict(share("", "", "", "", int((of_gold["label"] == of_gold["gold_label"]).sum()), len(of_gold))),
-                "last": times.iloc[-1],
+                "gold": asdict(known("", "", "", of_gold(own))),
+                "last": own["submitted_at"].max(),
             }
         )
     return rows
