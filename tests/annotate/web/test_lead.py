@@ -5,19 +5,20 @@ import io
 import re
 import time
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from annotate import queue
 from annotate.agreement import report
 from annotate.answers import Answer
 from annotate.assignment import chosen_names
 from annotate.exchange import FORMATS
-from annotate.schema import Adjudication, Audit, Item, Rating, Snapshot, Study, Use
+from annotate.overview import pace
+from annotate.schema import Adjudication, Audit, Clip, Item, ModelReading, Rating, Snapshot, Study, Use
 from annotate.scheme import SCHEMES
 from annotate.store import Store
 from annotate.studies import practice_study
@@ -101,6 +102,49 @@ def test_a_page_that_was_looked_at_before_knows_the_newest_answer(study: Served)
         session.add(Rating(item_id=item, label="fear", idempotency_key="new", submitted_at=now))
     assert "1 of 3" in text_of(client.get(path, headers=PAGE).text)
     assert [row["given"] for row in rows_of(client.get(f"{path}/clips.csv"))] == ["1", "0", "0"]
+
+
+def test_a_page_that_was_looked_at_before_knows_the_newest_reading_of_a_model(study: Served):
+    study_id, client = make_voted(study.store, 24, agreement=1.0), lead(study)
+    path = f"/study/lead/{study_id}"
+    assert "Beside a model" not in client.get(path, headers=PAGE).text
+    with study.store.write() as session:
+        clip = session.scalars(select(Clip.id).order_by(Clip.id)).first()
+        reading = ModelReading(clip_id=clip, modality="voice", model_id="m1", written_at=datetime.now(UTC))
+        reading.probabilities = {"anger": 1.0}
+        session.add(reading)
+    assert "what m1 read" in client.get(path, headers=PAGE).text
+
+
+def test_seven_days_end_while_nothing_is_rated(study: Served):
+    now = datetime.now(UTC)
+    study_id, client = make_voted(study.store, 24, start=now - timedelta(days=7) + timedelta(seconds=60)), lead(study)
+    page = text_of(client.get(f"/study/lead/{study_id}", headers=PAGE).text)
+    assert re.search(r"(6[0-9]|7[0-2]) ratings in seven days", page)
+    with study.store.read() as session:
+        assert pace(session, study_id, 5, now)["this_week"] == 72
+        assert pace(session, study_id, 5, now)["finish"] > now
+        later = pace(session, study_id, 5, now + timedelta(minutes=10))
+    assert later == {"this_week": 0, "finish": None}
+    with study.store.write() as session:
+        session.execute(update(Rating).values(submitted_at=now - timedelta(days=8)))
+    assert "0 ratings in seven days" in text_of(client.get(f"/study/lead/{study_id}", headers=PAGE).text)
+
+
+def test_clips_past_their_last_day_are_named_with_what_to_do(study: Served):
+    study_id, client = make_voted(study.store, 6), lead(study)
+    make_voted(study.store, 3, name="Other", raters=())
+    path, today = f"/study/lead/{study_id}", datetime.now(UTC).date()
+    with study.store.write() as session:
+        session.execute(update(Clip).values(retain_until=today))
+    assert "Past their last day" not in client.get(path, headers=PAGE).text
+    with study.store.write() as session:
+        session.execute(update(Clip).where(Clip.name != "c_0002.wav").values(retain_until=today - timedelta(days=1)))
+    page = client.get(path, headers=PAGE).text
+    text = text_of(page[page.index('id="overdue"') : page.index('id="raters"')])
+    assert "5 clips" in text and "python -m annotate erase --overdue" in text
+    assert "c_0001.wav" in text and "c_0002.wav" not in text
+    assert HOSTILE not in page
 
 
 def test_raters_see_nothing_of_it_and_researchers_change_nothing(study: Served):
