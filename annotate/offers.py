@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Date, Integer, Select, and_, bindparam, ex
 from sqlalchemy.orm import Session, aliased
 
 from . import plan
+from .assignment import may_rate
 from .design import Design
 from .schema import Clip, Enrolment, Item, Lease, Rendition, Study
 
@@ -200,6 +201,22 @@ def _last_gold(session: Session, enrolment_id: int, otherwise: int) -> int:
 def _next_index(session: Session, enrolment_id: int) -> int:
     last = session.scalar(select(func.max(Lease.order_index)).where(Lease.enrolment_id == enrolment_id))
     return 0 if last is None else last + 1
+
+
+def still_to_rate(session: Session, study: Study, account_id: int, now: datetime) -> set[int]:
+    """Items that this account may yet be given, for the first time or again: it is not to know what others say of them."""
+    if session.scalar(select(Study.id).where(Study.id == study.id, Study.state != "closed", may_rate(account_id))) is None:
+        return set()
+    place = Enrolment.study_id == study.id, Enrolment.account_id == account_id
+    entries = plan.unpacked(session.scalar(select(Enrolment.plan).where(*place)) or [])
+    answered = select(Lease.item_id, Lease.is_repeat).join(Enrolment).where(*place, Lease.state == "answered")
+    done = set(session.execute(answered).tuples())
+    coming = {item_id for item_id, is_repeat in set(entries) - done if is_repeat and (item_id, False) in done}
+    filled = select(func.count()).where(Lease.item_id == Item.id, Lease.state == "answered", ~Lease.is_repeat)
+    wanted = or_(Clip.kind != "main", filled.scalar_subquery() < Item.wanted)
+    items = select(Item.id, wanted).join(Clip).join(Rendition, _PLAYABLE)
+    rows = session.execute(items.where(Item.study_id == study.id, kept(day(now)))).tuples()
+    return {item_id for item_id, is_wanted in rows if item_id in coming or (is_wanted and (item_id, False) not in done)}
 
 
 # ---------------------------------------------------------------- leases

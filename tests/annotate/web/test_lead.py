@@ -15,14 +15,16 @@ from sqlalchemy import func, select, update
 from annotate import queue
 from annotate.agreement import report
 from annotate.answers import Answer
-from annotate.assignment import chosen_names
+from annotate.assignment import choose, chosen_names
+from annotate.design import Design
 from annotate.exchange import FORMATS
 from annotate.overview import pace
-from annotate.schema import Adjudication, Audit, Clip, Item, ModelReading, Rating, Snapshot, Study, Use
+from annotate.schema import Adjudication, Audit, Clip, Enrolment, Item, Lease, ModelReading, Rating, Snapshot, Study, Use
 from annotate.scheme import SCHEMES
 from annotate.store import Store
 from annotate.studies import practice_study
 from tests import media_files
+from tests.annotate.small_study import make_raters, make_study
 from tests.annotate.voted import HOSTILE, make_voted
 
 from .conftest import PAGE, Served, csrf
@@ -325,6 +327,79 @@ def test_hard_clips_are_sent_once_settled_and_settled_anew(study: Served):
     assert [row.supersedes for row in rows[1:]] == [row.id for row in rows[:-1]]
     aggregation = rows_of(client.get(f"/study/lead/{study_id}/aggregation.csv"))
     assert [row["adjudicated"] for row in aggregation if row["item_id"] == str(items[0])] == ["anger"]
+
+
+def test_who_rates_as_well_sees_nothing_of_what_is_still_theirs_to_rate(study: Served):
+    store = study.store
+    study_id = make_study(store, ("main",) * 2, Design(replications=2, repeat_share=0.5))
+    judge = study.signed_in("judge", "adjudicator", "rater")
+    account = study.accounts["judge"]
+    ((other, others_place),) = make_raters(store, study_id, 1)
+    token, path = {"x-csrf-token": csrf(judge)}, f"/study/adjudicate/{study_id}"
+    with store.read() as session:
+        items = session.scalars(select(Item.id).order_by(Item.id)).all()
+    with store.write() as session:
+        mine = queue.enrol(session, study_id, account).id
+        for item in items:
+            settled = Adjudication(
+                item_id=item, account_id=other, label="fear", comment="SECRET", settled_at=datetime.now(UTC)
+            )
+            session.add(settled)
+
+    def rate_next(account_id: int, enrolment: int) -> int:
+        shown = queue.claim(store, enrolment)[0]
+        with store.read() as session:
+            item_id = session.get_one(Lease, shown.token).item_id
+        queue.submit(store, account_id, shown.token, shown.token, Answer(label="anger", comment=f"of {enrolment}"))
+        return item_id
+
+    def seen(item: int) -> bool:
+        """Whether its page and its place in the list show anything, and whether it could be settled."""
+        page = judge.get(path, params={"item": item}, headers=PAGE)
+        listed = f"{path}?item={item}" in judge.get(path, headers=PAGE).text
+        sent = {"label": "anger", "after": None}
+        settling = judge.post(f"/study/api/adjudicate/{item}", json=sent, headers=token).status_code
+        assert (page.status_code, listed, settling) in ((200, True, 409), (403, False, 403))
+        if page.status_code == 403:
+            assert "You have still to rate this clip yourself" in page.text
+            assert "SECRET" not in page.text and "of " + str(others_place) not in page.text
+        return listed
+
+    rate_next(other, others_place)
+    rate_next(other, others_place)
+    assert [seen(item) for item in items] == [False, False]
+    with store.write() as session:
+        choose(session, None, study_id, True, [other])
+    assert [seen(item) for item in items] == [True, True]
+    with store.write() as session:
+        choose(session, None, study_id, False, [])
+    rated = rate_next(account, mine)
+    repeats = {abs(number) for number in plan_of(store, mine) if number < 0}
+    assert len(repeats) == 1
+    assert [seen(item) for item in items] == [item == rated and item not in repeats for item in items]
+    rate_next(account, mine)
+    assert [seen(item) for item in items] == [item not in repeats for item in items]
+    rate_next(account, mine)
+    assert [seen(item) for item in items] == [True, True]
+
+
+def test_what_waits_for_others_is_only_counted_for_who_has_to_rate_it(study: Served):
+    study_id = make_study(study.store, ("main",) * 3)
+    with study.store.read() as session:
+        items = session.scalars(select(Item.id).order_by(Item.id)).all()
+    post(lead(study), f"/study/lead/{study_id}/adjudication", items=items)
+    judge = study.signed_in("judge", "adjudicator", "rater")
+    text = text_of(judge.get(f"/study/adjudicate/{study_id}", headers=PAGE).text)
+    assert "Nothing waits to be settled." in text and "3 more wait, which you have still to rate yourself" in text
+    with study.store.write() as session:
+        session.get_one(Study, study_id).state = "closed"
+    text = text_of(judge.get(f"/study/adjudicate/{study_id}", headers=PAGE).text)
+    assert "3 clips wait to be settled." in text and "still to rate" not in text
+
+
+def plan_of(store: Store, enrolment: int) -> list[int]:
+    with store.read() as session:
+        return session.get_one(Enrolment, enrolment).plan
 
 
 @pytest.mark.parametrize("name", [name for name, f in FORMATS.items() if f.write is not None])
