@@ -228,6 +228,10 @@ def table(request: Request, caller: Reader, study_id: Number, table: str) -> Res
         rows = _tables(looked(request, study_id)).get(table, [])
         if table not in _tables(looked(request, study_id)):
             raise StudyError(f"There is no table {table!r}.")
+    return csv_download(study_id, table, rows)
+
+
+def csv_download(study_id: int, table: str, rows: Iterable[dict[str, Any]]) -> Response:
     return PlainTextResponse(
         as_csv(rows),
         media_type="text/csv; charset=utf-8",
