@@ -13,12 +13,14 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from .agreement import UNKNOWN, pairs_agreeing, tabulate
+from .agreement import UNKNOWN
+from .coefficients import pairs_agreeing
 from .schema import MODALITIES, Adjudication, Item
 from .store import Store
-from .votes import read_study, read_votes
+from .votes import read_items, read_study, read_votes
 
 METHODS = ("dawid_skene", "mace")
+EQUAL = 1e-6  # two probabilities that differ by less are a tie, and the difference is the order of the additions
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Aggregation:
 def aggregate(store: Store, study_id: int) -> Aggregation:
     with store.read() as session:
         _, scheme = read_study(session, study_id)
-        votes, settled = read_votes(session, study_id), settled_labels(session, study_id)
-    return aggregated(votes, scheme.names, settled)
+        votes, items = read_votes(session, study_id), read_items(session, study_id)
+        settled = settled_labels(session, study_id)
+    return aggregated(votes, items, scheme.names, settled)
 
 
 def settled_labels(session: Session, study_id: int) -> dict[int, str]:
@@ -50,26 +53,30 @@ def settled_labels(session: Session, study_id: int) -> dict[int, str]:
     return {item_id: label for item_id, label in session.execute(query).tuples() if label}
 
 
-def aggregated(votes: pd.DataFrame, labels: tuple[str, ...], settled: dict[int, str]) -> Aggregation:
-    """Gold clips too: their answers are answers. A rater's repeats are left out, so that nobody counts twice."""
-    given = votes[~votes["is_repeat"].astype(bool) & votes["label"].notna()]
+def aggregated(votes: pd.DataFrame, items: pd.DataFrame, labels: tuple[str, ...], settled: dict[int, str]) -> Aggregation:
+    """Gold clips too: their answers are answers. A rater's repeats are left out, so that nobody counts twice.
+
+    An answer split evenly has fractions and no label: it is in the mean soft label, and in nothing that counts labels."""
+    answers = votes[~votes["is_repeat"].astype(bool) & (votes["label"].notna() | votes["soft"].notna())]
+    shown = items[items["item_id"].isin({*answers["item_id"], *settled})]
     found = Aggregation([], [], {})
     for modality in MODALITIES:
-        of_pass = given[given["modality"] == modality].reset_index(drop=True)
-        if of_pass.empty:
-            continue
-        if why := why_not(of_pass):
+        of_pass = answers[answers["modality"] == modality]
+        labelled = of_pass[of_pass["label"].notna()]
+        weighed = None
+        if why := None if of_pass.empty else why_not(labelled):
             found.why[modality] = why
-            found.rows.extend(_rows(of_pass, labels, None, settled))
-            continue
-        weighed, reliable = weigh(of_pass)
-        found.rows.extend(_rows(of_pass, labels, weighed, settled))
-        found.raters.extend({"modality": modality, **rater} for rater in reliable)
+        elif not of_pass.empty:
+            weighed, reliable = weigh(labelled)
+            found.raters.extend({"modality": modality, **rater} for rater in reliable)
+        found.rows.extend(_rows(shown[shown["modality"] == modality], of_pass, labels, weighed, settled))
     return found
 
 
 def why_not(votes: pd.DataFrame) -> str | None:
-    """Why raters cannot be weighed against each other, None where they can."""
+    """Why raters cannot be weighed against each other, None where they can. `votes`: those with a label."""
+    if votes.empty:
+        return "Dawid-Skene and MACE count labels, and every answer is split evenly between several"
     if votes["rater"].isna().any():
         return f"Dawid-Skene and MACE weigh raters, and {UNKNOWN}"
     if votes["rater"].nunique() < 2:
@@ -80,8 +87,15 @@ def why_not(votes: pd.DataFrame) -> str | None:
 
 
 def weigh(votes: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """(item_id, and each method's label and its probability; each rater's reliability)."""
+    """(item_id, each method's most probable labels, several in a tie, and their probability; each rater's reliability)."""
     from crowdkit.aggregation import MACE, DawidSkene  # seconds to import, hence only where it is needed
+
+    class EvenMACE(MACE):
+        """Starts without a favourite: crowd-kit's own start is drawn at random, and would decide a tie."""
+
+        def _initialize(self, n_workers: int, n_labels: int) -> None:
+            super()._initialize(n_workers, n_labels)
+            self.spamming_[:], self.thetas_[:] = 1 / 2, 1 / n_labels
 
     votes = votes.sort_values("rater", kind="stable")
     labels, names = pd.factorize(votes["label"])
@@ -89,13 +103,15 @@ def weigh(votes: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     # Numbers in the order of appearance: MACE keeps some tables in that order and some sorted, which must be the same.
     answers = pd.DataFrame({"task": votes["item_id"].astype(int).to_numpy(), "worker": workers, "label": labels})
     dawid_skene = DawidSkene(n_iter=100).fit(answers)
-    mace = MACE(n_restarts=1, random_state=0).fit(answers)  # every restart of crowd-kit 1.4 begins in the same place
+    mace = EvenMACE(n_restarts=1).fit(answers)
     found = pd.DataFrame({"item_id": answers["task"].unique()})
     for name, chances in zip(METHODS, (dawid_skene.probas_, mace.probas_), strict=True):
         assert chances is not None
         chances = chances.reindex(found["item_id"])
-        found[name] = [names[code] for code in chances.idxmax(axis=1)]
-        found[f"{name}_p"] = chances.max(axis=1).to_numpy()
+        most = chances.max(axis=1).to_numpy()
+        top = chances.to_numpy() >= most[:, None] - EQUAL
+        found[name] = [list(names[chances.columns[is_top]]) for is_top in top]
+        found[f"{name}_p"] = most
     competence = mace.spamming_[:, 1] / mace.spamming_.sum(1)
     reliable = [
         {
@@ -117,40 +133,47 @@ def _right(model: Any, worker: int) -> float:
 
 
 def _rows(
-    votes: pd.DataFrame, labels: tuple[str, ...], weighed: pd.DataFrame | None, settled: dict[int, str]
+    items: pd.DataFrame,
+    answers: pd.DataFrame,
+    labels: tuple[str, ...],
+    weighed: pd.DataFrame | None,
+    settled: dict[int, str],
 ) -> Iterator[dict[str, Any]]:
-    counts, _ = tabulate(votes, "label", labels)
-    soft = mean_soft(votes, labels)
+    """One row an item; without answers it is there for what was settled."""
+    ids = pd.Index(items["item_id"])
+    given = answers.groupby("item_id").size().reindex(ids, fill_value=0).to_numpy()
+    counts = answers.groupby(["item_id", "label"]).size().unstack(fill_value=0)
+    counts = counts.reindex(ids, fill_value=0).reindex(columns=list(labels), fill_value=0).to_numpy(float)
+    soft = mean_soft(answers, ids, labels)
     agreeing = pairs_agreeing(counts)
     by_item = {} if weighed is None else weighed.set_index("item_id").to_dict("index")
-    items = votes.drop_duplicates("item_id")
     for i, item in enumerate(items.itertuples()):
-        top = counts[i] == counts[i].max()
+        most = counts[i].max()
         weights = by_item.get(item.item_id, {})
+        likeliest = {name: [label for label in labels if label in weights[name]] for name in METHODS if weights}
         yield {
             "item_id": int(item.item_id),
             "clip": item.clip,
             "modality": item.modality,
-            "answers": int(counts[i].sum()),
-            "majority": [label for label, is_top in zip(labels, top, strict=True) if is_top],
-            "share": float(counts[i].max() / counts[i].sum()),
+            "answers": int(given[i]),
+            "majority": [label for label, count in zip(labels, counts[i], strict=True) if 0 < count == most],
+            "share": float(most / max(given[i], 1)),
             "agreeing_pairs": None if np.isnan(agreeing[i]) else float(agreeing[i]),
-            "soft": {label: round(float(part), 6) for label, part in zip(labels, soft[i], strict=True)},
-            "dawid_skene": weights.get("dawid_skene"),
+            "soft": {label: round(float(part), 6) for label, part in zip(labels, soft[i], strict=True)} if given[i] else {},
+            "dawid_skene": likeliest.get("dawid_skene"),
             "dawid_skene_p": weights.get("dawid_skene_p"),
-            "mace": weights.get("mace"),
+            "mace": likeliest.get("mace"),
             "mace_p": weights.get("mace_p"),
             "adjudicated": settled.get(int(item.item_id)),
         }
 
 
-def mean_soft(votes: pd.DataFrame, labels: tuple[str, ...]) -> np.ndarray:
+def mean_soft(answers: pd.DataFrame, ids: pd.Index, labels: tuple[str, ...]) -> np.ndarray:
     """The mean of each item's answers as fractions over the labels; an answer without fractions is all its label's."""
-    codes = pd.Categorical(votes["label"], categories=list(labels)).codes
-    parts = np.eye(len(labels))[codes]
-    for i in np.flatnonzero(votes["soft"].notna()):
-        parts[i] = [votes["soft"].iloc[i].get(label, 0.0) for label in labels]
-    units, _ = pd.factorize(votes["item_id"])
-    total = np.zeros((units.max() + 1, len(labels)))
+    parts = (answers["label"].to_numpy()[:, None] == np.asarray(labels, object)).astype(float)
+    for i in np.flatnonzero(answers["soft"].notna()):
+        parts[i] = [answers["soft"].iloc[i].get(label, 0.0) for label in labels]
+    units = ids.get_indexer(answers["item_id"])
+    total = np.zeros((len(ids), len(labels)))
     np.add.at(total, units, parts)
-    return total / np.bincount(units)[:, None]
+    return total / np.maximum(np.bincount(units, minlength=len(ids)), 1)[:, None]

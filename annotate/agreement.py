@@ -53,6 +53,7 @@ class Measure:
     high: float | None = None
     why: str | None = None
     hits: int | None = None  # of n, where the value is a share
+    left_out: int | None = None  # gold clips answered without a label: "can't tell", a technical fault
 
 
 # ---------------------------------------------------------------- pieces
@@ -68,12 +69,13 @@ def tabulate(votes: pd.DataFrame, column: str, values: Any) -> tuple[Numbers, Nu
     return counts.reshape(len(items), len(values)).astype(float), clips
 
 
-def share(name: str, of: str, modality: str, who: str, hits: int, n: int) -> Measure:
+def share(name: str, of: str, modality: str, who: str, hits: int, n: int, left_out: int | None = None) -> Measure:
     """hits / n with Wilson's interval, from 20 on."""
     if n < FEWEST:
-        return Measure(name, of, modality, who, n, why=_too_few(n), hits=hits)
+        return Measure(name, of, modality, who, n, why=_too_few(n), hits=hits, left_out=left_out)
     found = binomtest(hits, n).proportion_ci(method="wilson")
-    return Measure(name, of, modality, who, n, hits / n, float(found.low), float(found.high), hits=hits)
+    low, high = float(found.low), float(found.high)
+    return Measure(name, of, modality, who, n, hits / n, low, high, hits=hits, left_out=left_out)
 
 
 def _too_few(n: int) -> str:
@@ -222,30 +224,36 @@ def repeated(votes: pd.DataFrame) -> pd.DataFrame:
 
 def gold(votes: pd.DataFrame, modality: str) -> Iterator[Measure]:
     """How often each rater's answers to gold clips are the known label; then by thirds of the rater's time."""
-    name = "gold accuracy"
-    of_gold = votes[(votes["kind"] == "gold") & ~votes["is_repeat"].astype(bool)]
-    if of_gold.empty:
+    name, answers = "gold accuracy", of_gold(votes)
+    if answers.empty:
         return
-    if of_gold["rater"].isna().any():
+    if answers["rater"].isna().any():
         yield Measure(name, "label", modality, "each rater", 0, why=UNKNOWN)
         return
-    of_gold = of_gold.assign(right=of_gold["label"] == of_gold["gold_label"])
-    yield share(name, "label", modality, "everyone", int(of_gold["right"].sum()), len(of_gold))
-    for rater, own in of_gold.groupby("rater"):
-        yield share(name, "label", modality, str(rater), int(own["right"].sum()), len(own))
-    thirds = of_gold.assign(third=_thirds(votes).reindex(of_gold.index))
-    for i, third in enumerate(("first", "middle", "last")):
-        right = thirds[thirds["third"] == i]["right"]
-        yield share(f"gold accuracy, {third} third", "label", modality, "everyone", int(right.sum()), len(right))
-    for rater, own in thirds.groupby("rater"):
+    yield known(name, modality, "everyone", answers)
+    for rater, own in answers.groupby("rater"):
+        yield known(name, modality, str(rater), own)
+    thirds = answers.assign(third=_thirds(votes).reindex(answers.index))
+    for who, own in [("everyone", thirds), *((str(rater), own) for rater, own in thirds.groupby("rater"))]:
         for i, third in enumerate(("first", "middle", "last")):
-            right = own[own["third"] == i]["right"]
-            yield share(f"gold accuracy, {third} third", "label", modality, str(rater), int(right.sum()), len(right))
+            yield known(f"gold accuracy, {third} third", modality, who, own[own["third"] == i])
+
+
+def of_gold(votes: pd.DataFrame) -> pd.DataFrame:
+    """The first answers to gold clips, and whether each is `right`. One without a label is neither right nor wrong."""
+    found = votes[(votes["kind"] == "gold") & ~votes["is_repeat"].astype(bool)]
+    return found.assign(right=found["label"] == found["gold_label"])
+
+
+def known(name: str, modality: str, who: str, answers: pd.DataFrame) -> Measure:
+    """The share of answers to gold clips that are the known label, of those that have one."""
+    given = int(answers["label"].notna().sum())
+    return share(name, "label", modality, who, int(answers["right"].sum()), given, len(answers) - given)
 
 
 def _thirds(votes: pd.DataFrame) -> pd.Series:
     """0, 1 or 2: the third of the rater's own answers, in time, that each answer lies in."""
-    ranked = votes.sort_values("submitted_at", kind="stable").groupby("rater")
+    ranked = votes.sort_values("answered_at", kind="stable").groupby("rater")
     place, size = ranked.cumcount(), ranked["rating_id"].transform("size")
     return (place * 3 // size).reindex(votes.index)
 

@@ -4,13 +4,14 @@ All of it inside a write, which holds the store's one lock, so that what is coun
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Date, Integer, Select, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from . import plan
+from .assignment import may_rate
 from .design import Design
 from .schema import Clip, Enrolment, Item, Lease, Rendition, Study
 
@@ -19,6 +20,15 @@ LOOK = 16  # entries of a plan that are looked up at once; more when they turn o
 TAKEN = ("open", "answered")
 RATER = bindparam("enrolment_id", type_=Integer())  # of the statements below, which are put together once
 _PLAYABLE = and_(Rendition.clip_id == Clip.id, Rendition.modality == Item.modality)  # imported votes have no media
+
+
+def kept(today: Any) -> ColumnElement[bool]:
+    """Whether the Clip of a query may be kept today, a date in UTC or a parameter: through the whole of its last day."""
+    return or_(Clip.retain_until.is_(None), Clip.retain_until >= today)
+
+
+def day(now: datetime) -> date:
+    return now.astimezone(UTC).date()
 
 
 def offers(
@@ -58,7 +68,7 @@ def _left_over(session: Session, enrolment: Enrolment, now: datetime) -> list[pl
         .order_by(func.max(Lease.order_index))
     ).all()
     items = _look(session, enrolment.id, [item_id for item_id, _ in skips], now)
-    back = [(item_id, is_repeat) for item_id, is_repeat in skips if is_repeat or items[item_id].wanted]
+    back = [(i, is_repeat) for i, is_repeat in skips if i in items and (is_repeat or items[i].wanted)]
     mine = exists().where(Lease.item_id == Item.id, Lease.enrolment_id == enrolment.id, ~Lease.is_repeat)
     given = and_(Lease.item_id == Item.id, ~Lease.is_repeat, _in_quota(now))
     filled = select(func.count()).select_from(Lease).where(given).scalar_subquery()
@@ -66,7 +76,7 @@ def _left_over(session: Session, enrolment: Enrolment, now: datetime) -> list[pl
         select(Item.id)
         .join(Clip)
         .join(Rendition, _PLAYABLE)
-        .where(Item.study_id == enrolment.study_id, Clip.kind == "main", ~mine, filled < Item.wanted)
+        .where(Item.study_id == enrolment.study_id, Clip.kind == "main", ~mine, filled < Item.wanted, kept(day(now)))
         .order_by(Item.id)
         .limit(AHEAD)
     )
@@ -99,11 +109,11 @@ def _walk(
     order = _order(session, study, design, enrolment)
     place, found, waiting = enrolment.place, list[plan.Entry](), list[plan.Entry]()
     items: dict[int, _Standing] = {}
-    look, last_gold = LOOK, None
+    seen, look, last_gold = place, LOOK, None
     while len(found) < count and (place < len(order) or waiting):
-        if place < len(order) and abs(order[place]) not in items:
+        if seen <= place < len(order):
             items |= _look(session, enrolment.id, [abs(number) for number in order[place : place + look]], now)
-            look = min(2 * look, 512)
+            seen, look = place + look, min(2 * look, 512)
         entry = plan.unpacked(order[place : place + 1])[0] if place < len(order) else None
         here = items.get(entry[0]) if entry else None
         ends = entry is None or (here is not None and waiting and items[waiting[0][0]].modality != here.modality)
@@ -157,7 +167,8 @@ def _order(session: Session, study: Study, design: Design, enrolment: Enrolment)
 
 
 def _look(session: Session, enrolment_id: int, item_ids: list[int], now: datetime) -> dict[int, _Standing]:
-    """How these items stand; the leases on them whose time has run out are ended first."""
+    """How those of these items stand whose clips may still be kept; the leases on them whose time has run out are ended
+    first."""
     if not item_ids:
         return {}
     leases = session.execute(_LEASES_ON, {"item_ids": item_ids, "enrolment_id": enrolment_id, "now": now}).all()
@@ -177,7 +188,7 @@ def _look(session: Session, enrolment_id: int, item_ids: list[int], now: datetim
             rated_at=next((m.order_index for m in mine[row.id] if m.state == "answered" and not m.is_repeat), None),
             held=any(m.state == "open" and not m.overdue and not m.is_repeat for m in mine[row.id]),
         )
-        for row in session.execute(_ITEMS, {"item_ids": item_ids})
+        for row in session.execute(_ITEMS, {"item_ids": item_ids, "today": day(now)})
     }
 
 
@@ -190,6 +201,22 @@ def _last_gold(session: Session, enrolment_id: int, otherwise: int) -> int:
 def _next_index(session: Session, enrolment_id: int) -> int:
     last = session.scalar(select(func.max(Lease.order_index)).where(Lease.enrolment_id == enrolment_id))
     return 0 if last is None else last + 1
+
+
+def still_to_rate(session: Session, study: Study, account_id: int, now: datetime) -> set[int]:
+    """Items that this account may yet be given, for the first time or again: it is not to know what others say of them."""
+    if session.scalar(select(Study.id).where(Study.id == study.id, Study.state != "closed", may_rate(account_id))) is None:
+        return set()
+    place = Enrolment.study_id == study.id, Enrolment.account_id == account_id
+    entries = plan.unpacked(session.scalar(select(Enrolment.plan).where(*place)) or [])
+    answered = select(Lease.item_id, Lease.is_repeat).join(Enrolment).where(*place, Lease.state == "answered")
+    done = set(session.execute(answered).tuples())
+    coming = {item_id for item_id, is_repeat in set(entries) - done if is_repeat and (item_id, False) in done}
+    filled = select(func.count()).where(Lease.item_id == Item.id, Lease.state == "answered", ~Lease.is_repeat)
+    wanted = or_(Clip.kind != "main", filled.scalar_subquery() < Item.wanted)
+    items = select(Item.id, wanted).join(Clip).join(Rendition, _PLAYABLE)
+    rows = session.execute(items.where(Item.study_id == study.id, kept(day(now)))).tuples()
+    return {item_id for item_id, is_wanted in rows if item_id in coming or (is_wanted and (item_id, False) not in done)}
 
 
 # ---------------------------------------------------------------- leases
@@ -237,5 +264,7 @@ _LEASES_ON = (
     )
 )
 _ITEMS = (
-    select(Item.id, Item.modality, Item.wanted, Clip.kind).join(Clip, Item.clip_id == Clip.id).where(Item.id.in_(_THESE))
+    select(Item.id, Item.modality, Item.wanted, Clip.kind)
+    .join(Clip, Item.clip_id == Clip.id)
+    .where(Item.id.in_(_THESE), kept(bindparam("today", type_=Date())))
 )

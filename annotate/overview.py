@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from . import suspects
-from .agreement import FEWEST, WANTED, hardest, pair_tables, repeats, share, summary, tabulate
+from .agreement import FEWEST, WANTED, hardest, known, of_gold, pair_tables, repeats, share, summary, tabulate
 from .assignment import chosen_names
 from .design import ENDLESS
-from .schema import MODALITIES, Adjudication, Item, ModelReading, Rating, Study
+from .schema import MODALITIES, Adjudication, Clip, Item, ModelReading, Rating, Study
 from .store import Store
 from .votes import first_answers, read_items, read_study, read_votes
 
@@ -48,11 +48,14 @@ def study_list(session: Session) -> list[dict[str, Any]]:
 
 
 def version(session: Session, study_id: int) -> tuple[Any, ...]:
-    """Changes when an answer or a decision does: what has been computed of a study holds as long as this is the same."""
+    """Changes when an answer, a decision or a model's reading does: what has been computed of a study holds as long as this
+    is the same."""
     query = select(func.max(Rating.id), func.count()).join(Item, Rating.item_id == Item.id).where(Item.study_id == study_id)
     wanted = select(func.sum(Item.wanted), func.count()).where(Item.study_id == study_id)
     settled = select(func.max(Adjudication.id)).join(Item, Adjudication.item_id == Item.id).where(Item.study_id == study_id)
-    return (*session.execute(query).one(), *session.execute(wanted).one(), session.scalar(settled))
+    read = select(func.max(ModelReading.id), func.count()).join(Clip, ModelReading.clip_id == Clip.id)
+    found = (query, wanted, settled, read.where(Clip.study_id == study_id))
+    return tuple(value for each in found for value in session.execute(each).one())
 
 
 def look(store: Store, study_id: int) -> dict[str, Any]:
@@ -80,14 +83,11 @@ def _look(session: Session, study_id: int) -> dict[str, Any]:
     }
 
 
-def progress(votes: pd.DataFrame, items: pd.DataFrame, now: datetime | None = None) -> dict[str, Any]:
+def progress(votes: pd.DataFrame, items: pd.DataFrame) -> dict[str, Any]:
     """Ratings against those wanted; a clip counts once in each of its passes."""
-    now = now or datetime.now(UTC)
     first = votes[~votes["is_repeat"].astype(bool)]
     given = first.groupby("item_id").size().reindex(items["item_id"], fill_value=0).to_numpy()
     wanted = items["wanted"].to_numpy(int)
-    week = [time for time in first["submitted_at"] if now - time <= WEEK] if len(first) else []
-    left = int((wanted - given).clip(0).sum())
     return {
         "items": len(items),
         "full": int((given >= wanted).sum()),
@@ -97,18 +97,22 @@ def progress(votes: pd.DataFrame, items: pd.DataFrame, now: datetime | None = No
         "share": float(given.clip(max=wanted).sum() / wanted.sum()) if wanted.sum() else 0.0,
         "replications": sorted(set(wanted.tolist())),
         "endless": bool(len(wanted)) and int(wanted.min()) >= ENDLESS,
-        "left": left,
-        "this_week": len(week),
-        "finish": _finish(left, week, now),
+        "left": int((wanted - given).clip(0).sum()),
     }
 
 
-def _finish(left: int, week: Sequence[datetime], now: datetime) -> datetime | None:
-    """When the rest is done at the pace since the first answer of the last seven days; None where that says nothing."""
-    if not left or len(week) < FEWEST:
-        return None
-    worked = max(now - min(week), timedelta(days=1))
-    return now + worked * (left / len(week)) if left / len(week) < 1000 else None
+def pace(session: Session, study_id: int, left: int, now: datetime | None = None) -> dict[str, Any]:
+    """`this_week`: clips rated for the first time by someone in the last seven days. `finish`: when the rest is done at the
+    pace since the first of these; None where that says nothing. Apart from progress(): it changes while nobody rates."""
+    now = now or datetime.now(UTC)
+    query = select(func.count(), func.min(Rating.submitted_at)).join(Item, Rating.item_id == Item.id)
+    query = query.join(Clip, Item.clip_id == Clip.id).where(Item.study_id == study_id, Clip.kind != "practice")
+    first = Rating.supersedes.is_(None), ~Rating.is_repeat, Rating.submitted_at >= now - WEEK
+    given, begun = session.execute(query.where(*first)).one()
+    finish = None
+    if left and given >= FEWEST and left / given < 1000:
+        finish = now + max(now - begun, timedelta(days=1)) * (left / given)
+    return {"this_week": given, "finish": finish}
 
 
 def raters(votes: pd.DataFrame) -> list[dict[str, Any]]:
@@ -116,11 +120,9 @@ def raters(votes: pd.DataFrame) -> list[dict[str, Any]]:
     same = {(m.who, m.modality): m for p in MODALITIES for m in repeats(votes[votes["modality"] == p], p)}
     rows = []
     for rater, own in votes.groupby("rater"):
-        times = own["submitted_at"].sort_values()
-        gaps = pd.to_datetime(times, utc=True).diff().dropna()
+        gaps = pd.to_datetime(own["answered_at"].sort_values(), utc=True).diff().dropna()
         gaps = gaps[gaps <= PAUSE]
         again = [m for (who, _), m in same.items() if who == rater]
-        of_gold = own[(own["kind"] == "gold") & ~own["is_repeat"].astype(bool)]
         rows.append(
             {
                 "rater": str(rater),
@@ -129,8 +131,8 @@ def raters(votes: pd.DataFrame) -> list[dict[str, Any]]:
                 "flagged": int(own["flag"].notna().sum()),
                 "per_hour": None if len(gaps) < FEWEST else round(3600 / gaps.dt.total_seconds().median()),
                 "repeats": asdict(share("", "", "", "", sum(m.hits or 0 for m in again), sum(m.n for m in again))),
-                "gold": asdict(share("", "", "", "", int((of_gold["label"] == of_gold["gold_label"]).sum()), len(of_gold))),
-                "last": times.iloc[-1],
+                "gold": asdict(known("", "", "", of_gold(own))),
+                "last": own["submitted_at"].max(),
             }
         )
     return rows

@@ -222,7 +222,8 @@ def _report(study_id: int, found: _Found) -> Report:
 def _insert(session: Session, study: Study, added: Sequence[Added], design: Design) -> None:
     """Children, clips, renditions and items."""
     ids = _children(session, study.id, [made.row for made in added])
-    blocks = _blocks(session, study.id, [ids.get(made.row.child or "") for made in added], design.blocks)
+    clips = [(made.row.kind, ids.get(made.row.child or "")) for made in added]
+    blocks = _blocks(session, study.id, clips, design.blocks)
     for made, block in zip(added, blocks, strict=True):
         row = made.row
         clip = Clip(
@@ -261,19 +262,23 @@ def _children(session: Session, study_id: int, rows: Sequence[Row]) -> dict[str,
     return {name: child.id for name, child in rows_of.items()}
 
 
-def _blocks(session: Session, study_id: int, children: Sequence[int | None], blocks: int) -> list[int]:
-    """A block of the Latin square for each clip: the one with the fewest clips of this child, then of all."""
-    own: Counter[tuple[int | None, int]] = Counter()
-    whole: Counter[int] = Counter()
+def _blocks(session: Session, study_id: int, clips: Sequence[tuple[str, int | None]], blocks: int) -> list[int]:
+    """A block of the Latin square for each (kind, child): of the clips of this kind, the one with the fewest of this child,
+    then of all. Gold that comes regularly in a manifest would else push the main clips into few blocks."""
+    own: Counter[tuple[str, int | None, int]] = Counter()
+    whole: Counter[tuple[str, int]] = Counter()
 
-    def put(child: int | None, block: int) -> int:
-        own[child, block] += 1
-        whole[block] += 1
+    def put(kind: str, child: int | None, block: int) -> int:
+        own[kind, child, block] += 1
+        whole[kind, block] += 1
         return block
 
-    for child, block in session.execute(select(Clip.child_id, Clip.block).filter_by(study_id=study_id)):
-        put(child, block)
-    return [put(child, min(range(blocks), key=lambda b: (own[child, b], whole[b], b))) for child in children]
+    def fewest(kind: str, child: int | None) -> int:
+        return min(range(blocks), key=lambda block: (own[kind, child, block], whole[kind, block], block))
+
+    for kind, child, block in session.execute(select(Clip.kind, Clip.child_id, Clip.block).filter_by(study_id=study_id)):
+        put(kind, child, block)
+    return [put(kind, child, fewest(kind, child)) for kind, child in clips]
 
 
 # ---------------------------------------------------------------- the files

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy.stats import binomtest
 
-from .agreement import FEWEST, UNKNOWN, WANTED, repeated
+from .agreement import FEWEST, UNKNOWN, WANTED, of_gold, repeated
 
 SMALL = 0.05  # how rarely chance alone may look like this
 INSTANT_MS = 200  # no answer to what was heard comes sooner
@@ -38,18 +38,32 @@ def why_not(votes: pd.DataFrame) -> str | None:
 
 
 def too_fast(votes: pd.DataFrame) -> Iterator[Sign]:
-    """Sooner than the clip lasts, sooner than anyone can press a key, or much sooner than the others."""
-    timed = votes.sort_values(["submitted_at", "rating_id"])
-    gap = pd.to_datetime(timed["submitted_at"], utc=True).groupby(timed["rater"]).diff().dt.total_seconds()
-    timed = timed.assign(gap=gap, ms=pd.to_numeric(timed["reaction_ms"]), length=pd.to_numeric(timed["duration_s"]))
+    """Sooner than the clip lasts, sooner than anyone can press a key, or much sooner than the others.
+
+    What a browser without a network has kept comes to the server all at once, and a clip that was begun long ago may be
+    answered now: an answer came too soon only where neither clock, the server's or the browser's, gives it the time."""
+    timed = votes.sort_values(["answered_at", "rating_id"])
+    gaps = [
+        pd.to_datetime(timed[name], utc=True).groupby(timed["rater"]).diff().dt.total_seconds()
+        for name in ("answered_at", "first_play_ended_at")
+    ]
+    timed = timed.assign(
+        gap=pd.concat(gaps, axis=1).max(axis=1),
+        ms=pd.to_numeric(timed["reaction_ms"]),
+        length=pd.to_numeric(timed["duration_s"]),
+    )
     usual = timed.groupby("rater")["ms"].median()
     for rater, own in timed.groupby("rater"):
         sooner = int((own["gap"] < own["length"]).sum())
         instant = int((own["ms"] < INSTANT_MS).sum())
         n, measured = int(own["gap"].notna().sum()), int(own["ms"].notna().sum())
         if n >= FEWEST and sooner / n > HASTY:
+            played = "" if own["first_play_ended_at"].isna().all() else "both as they were played and "
             yield Sign(
-                "too fast", str(rater), f"{sooner} of {n} answers came sooner after the one before than the clip lasts."
+                "too fast",
+                str(rater),
+                f"{sooner} of {n} answers came sooner after the one before than the clip lasts, "
+                f"{played}as they reached the server.",
             )
         if measured >= FEWEST and instant / measured > HASTY:
             yield Sign(
@@ -80,15 +94,12 @@ def one_key(votes: pd.DataFrame) -> Iterator[Sign]:
 
 
 def gold_failed(votes: pd.DataFrame) -> Iterator[Sign]:
-    of_gold = votes[(votes["kind"] == "gold") & ~votes["is_repeat"].astype(bool)]
-    for rater, own in of_gold.groupby("rater"):
-        k, n = int((own["label"] == own["gold_label"]).sum()), len(own)
+    for rater, own in of_gold(votes).groupby("rater"):
+        named = own[own["label"].notna()]
+        k, n, left = int(named["right"].sum()), len(named), len(own) - len(named)
         if n >= FEWEST_GOLD and binomtest(k, n, WANTED["gold"], alternative="less").pvalue < SMALL:
-            yield Sign(
-                "gold failed",
-                str(rater),
-                f"{k} of {n} gold clips have the known label; {100 * WANTED['gold']:.0f} % are wanted.",
-            )
+            text = f"{k} of {n} gold clips have the known label; {100 * WANTED['gold']:.0f} % are wanted."
+            yield Sign("gold failed", str(rater), f"{text} Answers without a label are left out: {left}." if left else text)
 
 
 def differs_from_itself(votes: pd.DataFrame) -> Iterator[Sign]:

@@ -4,26 +4,27 @@ from typing import Any
 
 import pandas as pd
 from sqlalchemy import select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from .schema import Account, Child, Clip, Enrolment, Item, Rating, Study
 from .scheme import Scheme
 from .store import StudyError
 
 ANSWER = ("item_id", "enrolment_id", "is_repeat", "order_index", "label", "soft", "intensity", "valence", "arousal",
-          "confidence", "cannot_tell", "flag", "reaction_ms", "submitted_at")  # fmt: skip
+          "confidence", "cannot_tell", "flag", "first_play_ended_at", "reaction_ms", "submitted_at")  # fmt: skip
+OF_FIRST = {"answered_at": "submitted_at", "first_play_ended_at": "first_play_ended_at", "reaction_ms": "reaction_ms"}
 
 
 def read_votes(session: Session, study_id: int) -> pd.DataFrame:
-    """One row an answer that nothing supersedes, in the order of ids: rating_id, ANSWER, what is known of its clip
-    (clip_id, clip, modality, kind, gold_label, acted, duration_s), of its rater (`rater`, None where unknown) and of its
-    child (age_months, sex, group, language). Practice clips are left out."""
-    later = aliased(Rating)
-    answers = (
-        select(Rating.id, *(getattr(Rating, name) for name in ANSWER))
+    """One row an answer that nothing supersedes, in the order of ids: rating_id, ANSWER, answered_at, what is known of its
+    clip (clip_id, clip, modality, kind, gold_label, acted, duration_s), of its rater (`rater`, None where unknown) and of
+    its child (age_months, sex, group, language). Practice clips are left out.
+
+    answered_at, first_play_ended_at and reaction_ms are its first version's: a correction is quick, and is no hurry."""
+    versions = (
+        select(Rating.id, Rating.supersedes, *(getattr(Rating, name) for name in ANSWER))
         .join(Item, Rating.item_id == Item.id)
-        .outerjoin(later, later.supersedes == Rating.id)
-        .where(Item.study_id == study_id, later.id.is_(None))
+        .where(Item.study_id == study_id)
         .order_by(Rating.id)
     )
     raters = (
@@ -31,7 +32,13 @@ def read_votes(session: Session, study_id: int) -> pd.DataFrame:
         .join(Account, Enrolment.account_id == Account.id)
         .where(Enrolment.study_id == study_id)
     )
-    votes = _table(session, answers, ("rating_id", *ANSWER))
+    votes = _table(session, versions, ("rating_id", "supersedes", *ANSWER))
+    first: dict[int, int] = {}
+    for rating_id, old in votes[["rating_id", "supersedes"]].dropna().itertuples(index=False):
+        first[rating_id] = first.get(old, old)
+    origin = [first.get(rating_id, rating_id) for rating_id in votes["rating_id"]]
+    votes[list(OF_FIRST)] = votes.set_index("rating_id").loc[origin, list(OF_FIRST.values())].to_numpy()
+    votes = votes[~votes["rating_id"].isin(set(votes.pop("supersedes")))]
     names: dict[int, str] = {found.id: found.name for found in session.execute(raters)}
     votes["rater"] = votes.pop("enrolment_id").map(names).astype(object)
     return votes.merge(read_items(session, study_id), on="item_id").sort_values("rating_id", ignore_index=True)

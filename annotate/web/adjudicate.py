@@ -1,6 +1,7 @@
 """Adjudication: who has this role sees all ratings of a clip, and a model's reading where one was written, and settles.
 
-What is settled is never changed: a further decision supersedes it.
+Who also rates the study sees nothing of the clips that are still theirs to rate. What is settled is never changed: a further
+decision supersedes it.
 """
 
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from starlette.responses import Response
 
 from ..accounts import Caller
+from ..offers import still_to_rate
 from ..overview import asked_for
 from ..schema import Account, Adjudication, Clip, Enrolment, Item, ModelReading, Rating, Rendition, Study
 from ..scheme import Scheme
@@ -39,11 +41,15 @@ def adjudicate(request: Request, caller: Adjudicator, study_id: Number, item: Nu
     """The item asked for, else the first that waits."""
     with services(request).store.read() as session:
         study, scheme = read_study(session, study_id)
-        waiting = asked_for(session, study_id)
+        own = _own(session, study, caller)
+        asked = asked_for(session, study_id)
+        waiting = [item_id for item_id in asked if item_id not in own]
         item_id = item if item is not None else (waiting[0] if waiting else None)
+        _need_blind(item_id, own)
         shown = None if item_id is None else _item(session, study_id, item_id, scheme)
-        settled = _settled(session, study_id)
+        settled = [one for one in _settled(session, study_id) if one["item_id"] not in own]
     values: dict[str, Any] = {"study": study, "waiting": waiting, "shown": shown, "settled": settled}
+    values["own"] = len(asked) - len(waiting)
     return page(
         request, "lead_adjudicate.html", caller, tab="tab_adjudicate", labels=[face(x) for x in scheme.labels], **values
     )
@@ -62,7 +68,9 @@ def settle(
             item = session.get(Item, item_id)
             if item is None:
                 raise StudyError("There is no such clip any more.")
-            _, scheme = read_study(session, item.study_id)
+            study, scheme = read_study(session, item.study_id)
+            own = _own(session, study, caller)
+            _need_blind(item_id, own)
             if label not in scheme.names:
                 raise StudyError(f"There is no label {label!r}; choose one of {', '.join(scheme.names)}.")
             latest = _latest(session, item_id)
@@ -73,9 +81,23 @@ def settle(
             session.add(row)
             session.flush()
             record(session, caller.account_id, "settled", f"item {item_id}", adjudication=row.id)
-            return {"settled": row.id, "waiting": len(asked_for(session, item.study_id))}
+            return {"settled": row.id, "waiting": len(set(asked_for(session, item.study_id)) - own)}
     except IntegrityError as error:
         raise Refusal(409, "settled", "Somebody else has settled this clip meanwhile; load the page to see how.") from error
+
+
+def _own(session: Session, study: Study, caller: Caller) -> set[int]:
+    """What the caller has still to rate in this study, and so must not know the others' answers to."""
+    return still_to_rate(session, study, caller.account_id, datetime.now(UTC)) if "rater" in caller.roles else set()
+
+
+def _need_blind(item_id: int | None, own: set[int]) -> None:
+    if item_id in own:
+        raise Refusal(
+            403,
+            "still to rate",
+            "You have still to rate this clip yourself; what others say of it is shown to you afterwards.",
+        )
 
 
 def _item(session: Session, study_id: int, item_id: int, scheme: Scheme) -> dict[str, Any]:

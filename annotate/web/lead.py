@@ -23,9 +23,10 @@ from ..accounts import Caller
 from ..aggregate import Aggregation, aggregate
 from ..agreement import WANTED
 from ..assignment import as_changed, candidates, choose
+from ..erase import overdue
 from ..exchange import FORMATS, transfer
 from ..exchange.csv import cell
-from ..overview import asked_for, clip_rows, finding, look, study_list, version
+from ..overview import asked_for, clip_rows, finding, look, pace, study_list, version
 from ..schema import Adjudication, Item, Rendition, Study
 from ..scheme import Label, Scheme
 from ..store import Store, StudyError, record
@@ -74,6 +75,8 @@ def study(request: Request, caller: Reader, study_id: Number, modality: str = ""
         others = [(s.id, s.name) for s in session.scalars(select(Study).order_by(Study.name))]
         frozen = snapshots.snapshots(session, study_id)
         raters = candidates(session, study_id)
+        paced = pace(session, study_id, found["progress"]["left"])
+        late = [clip for clip in overdue(session) if clip.study == row.name]
     measures = [m for m in found["report"]["measures"] if m["modality"] == modality]
     pairs = found["pairs"].get(modality, {})
     rows = agreement_rows(measures, scheme)
@@ -87,6 +90,7 @@ def study(request: Request, caller: Reader, study_id: Number, modality: str = ""
         study=row,
         others=others,
         look=found,
+        pace=paced,
         modality=modality,
         finding=finding(found, modality, row.name),
         headline=[_headline(found, m) for m in found["passes"]],
@@ -104,6 +108,7 @@ def study(request: Request, caller: Reader, study_id: Number, modality: str = ""
         waiting=waiting,
         frozen=frozen,
         raters=raters,
+        overdue=late,
         formats={name: f for name, f in FORMATS.items() if f.write is not None},
         states=STATES,
         wanted=WANTED,
@@ -223,6 +228,10 @@ def table(request: Request, caller: Reader, study_id: Number, table: str) -> Res
         rows = _tables(looked(request, study_id)).get(table, [])
         if table not in _tables(looked(request, study_id)):
             raise StudyError(f"There is no table {table!r}.")
+    return csv_download(study_id, table, rows)
+
+
+def csv_download(study_id: int, table: str, rows: Iterable[dict[str, Any]]) -> Response:
     return PlainTextResponse(
         as_csv(rows),
         media_type="text/csv; charset=utf-8",

@@ -22,9 +22,10 @@ from ..accounts import Caller
 from ..answers import Answer
 from ..assignment import NotYours, may_rate, need_rater
 from ..design import Design
+from ..offers import day, kept
 from ..past import Past
 from ..queue import Refused, Shown
-from ..schema import MODALITIES, Enrolment, Item, Lease, Rendition, Study
+from ..schema import MODALITIES, Clip, Enrolment, Item, Lease, Rendition, Study
 from ..scheme import CONFIDENCE, FLAGS, INTENSITY, KEYS, Scheme
 from ..store import Store, StudyError
 from .access import PREFIX, Number, Refusal, need, services
@@ -146,15 +147,17 @@ def correct(study_id: Number, request: Request, caller: Rater, sent: Sent) -> di
 @router.get("/media/{token}")
 def media(token: str, request: Request, caller: Rater) -> Response:
     """A clip's bytes, in parts where the browser asks for parts, to the rater who holds or held this lease and may still
-    rate its study."""
+    rate its study, while the clip may be kept."""
     store = services(request).store
     lease = (
         select(Rendition.file, Rendition.media_type)
         .join(Item, and_(Item.clip_id == Rendition.clip_id, Item.modality == Rendition.modality))
+        .join(Clip, Item.clip_id == Clip.id)
         .join(Lease, Lease.item_id == Item.id)
         .join(Enrolment, Lease.enrolment_id == Enrolment.id)
         .join(Study, Enrolment.study_id == Study.id)
         .where(Lease.token == token, Enrolment.account_id == caller.account_id, may_rate(caller.account_id))
+        .where(kept(day(datetime.now(UTC))))
     )
     with store.read() as session:
         found = session.execute(lease).one_or_none() if queue.TOKEN.fullmatch(token) else None

@@ -19,7 +19,7 @@ from ..accounts import Denied
 from ..assignment import NotYours
 from ..queue import Refused
 from ..store import Store, StudyError
-from . import adjudicate, home, lead, lead_new, people, rating, sign_in
+from . import adjudicate, home, lead, lead_log, lead_new, people, rating, sign_in
 from .access import PREFIX, Refusal, Services, Settings, sign_in_path, who
 from .pages import page, reads_pages
 from .security import Guard
@@ -45,7 +45,7 @@ def build_study(store: Store, settings: Settings) -> FastAPI:
 
     app = FastAPI(title="AVEMO study", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.study = Services(store, settings)
-    pages = sign_in, home, people, rating, lead_new, lead, adjudicate
+    pages = sign_in, home, people, rating, lead_new, lead_log, lead, adjudicate
     for router in (module.router for module in pages):
         app.include_router(router)
     add_statics(app)

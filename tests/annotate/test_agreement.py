@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 from statsmodels.stats.inter_rater import fleiss_kappa
 
 from annotate.agreement import hardest, report, show
+from annotate.overview import look
 from annotate.schema import Clip, Item, ModelReading, Rating
 from annotate.scheme import SCHEMES
 from annotate.store import Store, StudyError
@@ -165,7 +166,7 @@ def test_gold_accuracy_and_its_thirds_are_counted_by_hand(store: Store):
         wrong = session.scalars(
             select(Rating.id).join(Item).join(Clip).where(Clip.kind == "gold", Rating.id.in_(late))
         ).all()
-        session.execute(update(Rating).where(Rating.id.in_(wrong)).values(label=None, cannot_tell=True))
+        session.execute(update(Rating).where(Rating.id.in_(wrong)).values(label="no such label"))
     measures = found(store, study_id)
     accuracy = measures["gold accuracy", "label", "voice", "R01"]
     assert (accuracy["hits"], accuracy["n"], accuracy["value"]) == (20, 30, pytest.approx(2 / 3))
@@ -173,6 +174,16 @@ def test_gold_accuracy_and_its_thirds_are_counted_by_hand(store: Store):
     assert [(t["hits"], t["n"]) for t in thirds] == [(20, 20), (0, 10), (0, 0)]
     assert thirds[0]["value"] == 1
     assert thirds[1]["why"] == "too few to say (n = 10)"
+    with store.write() as session:
+        session.execute(update(Rating).where(Rating.id.in_(wrong[:4])).values(label=None, cannot_tell=True))
+        session.execute(update(Rating).where(Rating.id.in_(wrong[4:6])).values(label=None, flag="technical fault"))
+    measures = found(store, study_id)
+    accuracy = measures["gold accuracy", "label", "voice", "R01"]
+    assert (accuracy["hits"], accuracy["n"], accuracy["left_out"]) == (20, 24, 6)
+    middle = measures["gold accuracy, middle third", "label", "voice", "R01"]
+    assert (middle["hits"], middle["n"], middle["left_out"]) == (0, 4, 6)
+    row = next(row for row in look(store, study_id)["raters"] if row["rater"] == "R01")
+    assert (row["gold"]["hits"], row["gold"]["n"], row["gold"]["left_out"]) == (20, 24, 6)
 
 
 def test_the_hardest_clips_come_first_and_each_pair_counts(store: Store):
@@ -205,8 +216,6 @@ def test_a_study_that_is_not_there_is_one_sentence(store: Store):
 
 
 def test_a_model_beside_the_majority_leaves_ties_out(store: Store):
-    from annotate.overview import look
-
     study_id = make_voted(store, 25, agreement=1.0)
     assert look(store, study_id)["model"] == {"voice": None}
     with store.write() as session:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -268,6 +268,16 @@ def test_a_clip_is_only_for_the_rater_who_holds_or_held_it(store: Store, two):
     with store.write() as session:
         session.execute(update(queue.Rendition).values(file="gone.wav"))
     assert first.get(clip["url"]).status_code == 404
+
+
+def test_a_clip_past_its_last_day_is_played_no_more(store: Store, two):
+    path, rater, _ = two
+    url = rater.post(f"{path}/claim").json()["clips"][0]["url"]
+    today = datetime.now(UTC).date()
+    for day, status in ((today, 200), (today - timedelta(days=1), 404)):
+        with store.write() as session:
+            session.execute(update(Clip).values(retain_until=day))
+        assert rater.get(url).status_code == status
 
 
 # ---------------------------------------------------------------- who may

@@ -117,6 +117,21 @@ def test_blocks_are_even_over_all_clips_and_over_each_child(store: Store, folder
         assert max(own.values()) - min(own[b] for b in range(4)) <= 1
 
 
+@pytest.mark.parametrize("gold_every", [2, 4])
+def test_gold_that_comes_regularly_leaves_the_blocks_of_main_clips_even(store: Store, folder: Path, gold_every: int):
+    rows = []
+    for k in range(16):
+        wav(folder / f"{k}.wav", 200 + 30 * k, 0.25)
+        rows.append({"file": f"{k}.wav", "speaker": "a", "gold_label": "" if k % gold_every else "anger"})
+    source = write_manifest(folder / "list.csv", rows)
+    create(store, source, design=Design(blocks=gold_every))
+    with store.read() as session:
+        found = Counter(session.execute(select(Clip.kind, Clip.block)).tuples())
+    main, gold = ({b: n for (kind, b), n in found.items() if kind == which} for which in ("main", "gold"))
+    assert set(main.values()) == {(16 - 16 // gold_every) // gold_every} and len(main) == gold_every
+    assert set(gold.values()) == {16 // gold_every // gold_every} and len(gold) == gold_every
+
+
 def test_clips_are_added_to_a_study_that_runs(store: Store, tmp_path: Path, folder: Path):
     study_id = new_study(store, tmp_path / "first").study_id
     wav(folder / "b c.wav", 900)  # another recording under a name that is taken

@@ -5,23 +5,26 @@ import io
 import re
 import time
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from annotate import queue
 from annotate.agreement import report
 from annotate.answers import Answer
-from annotate.assignment import chosen_names
+from annotate.assignment import choose, chosen_names
+from annotate.design import Design
 from annotate.exchange import FORMATS
-from annotate.schema import Adjudication, Audit, Item, Rating, Snapshot, Study, Use
+from annotate.overview import pace
+from annotate.schema import Adjudication, Audit, Clip, Enrolment, Item, Lease, ModelReading, Rating, Snapshot, Study, Use
 from annotate.scheme import SCHEMES
 from annotate.store import Store
 from annotate.studies import practice_study
 from tests import media_files
+from tests.annotate.small_study import make_raters, make_study
 from tests.annotate.voted import HOSTILE, make_voted
 
 from .conftest import PAGE, Served, csrf
@@ -101,6 +104,49 @@ def test_a_page_that_was_looked_at_before_knows_the_newest_answer(study: Served)
         session.add(Rating(item_id=item, label="fear", idempotency_key="new", submitted_at=now))
     assert "1 of 3" in text_of(client.get(path, headers=PAGE).text)
     assert [row["given"] for row in rows_of(client.get(f"{path}/clips.csv"))] == ["1", "0", "0"]
+
+
+def test_a_page_that_was_looked_at_before_knows_the_newest_reading_of_a_model(study: Served):
+    study_id, client = make_voted(study.store, 24, agreement=1.0), lead(study)
+    path = f"/study/lead/{study_id}"
+    assert "Beside a model" not in client.get(path, headers=PAGE).text
+    with study.store.write() as session:
+        clip = session.scalars(select(Clip.id).order_by(Clip.id)).first()
+        reading = ModelReading(clip_id=clip, modality="voice", model_id="m1", written_at=datetime.now(UTC))
+        reading.probabilities = {"anger": 1.0}
+        session.add(reading)
+    assert "what m1 read" in client.get(path, headers=PAGE).text
+
+
+def test_seven_days_end_while_nothing_is_rated(study: Served):
+    now = datetime.now(UTC)
+    study_id, client = make_voted(study.store, 24, start=now - timedelta(days=7) + timedelta(seconds=60)), lead(study)
+    page = text_of(client.get(f"/study/lead/{study_id}", headers=PAGE).text)
+    assert re.search(r"(6[0-9]|7[0-2]) ratings in seven days", page)
+    with study.store.read() as session:
+        assert pace(session, study_id, 5, now)["this_week"] == 72
+        assert pace(session, study_id, 5, now)["finish"] > now
+        later = pace(session, study_id, 5, now + timedelta(minutes=10))
+    assert later == {"this_week": 0, "finish": None}
+    with study.store.write() as session:
+        session.execute(update(Rating).values(submitted_at=now - timedelta(days=8)))
+    assert "0 ratings in seven days" in text_of(client.get(f"/study/lead/{study_id}", headers=PAGE).text)
+
+
+def test_clips_past_their_last_day_are_named_with_what_to_do(study: Served):
+    study_id, client = make_voted(study.store, 6), lead(study)
+    make_voted(study.store, 3, name="Other", raters=())
+    path, today = f"/study/lead/{study_id}", datetime.now(UTC).date()
+    with study.store.write() as session:
+        session.execute(update(Clip).values(retain_until=today))
+    assert "Past their last day" not in client.get(path, headers=PAGE).text
+    with study.store.write() as session:
+        session.execute(update(Clip).where(Clip.name != "c_0002.wav").values(retain_until=today - timedelta(days=1)))
+    page = client.get(path, headers=PAGE).text
+    text = text_of(page[page.index('id="overdue"') : page.index('id="raters"')])
+    assert "5 clips" in text and "python -m annotate erase --overdue" in text
+    assert "c_0001.wav" in text and "c_0002.wav" not in text
+    assert HOSTILE not in page
 
 
 def test_raters_see_nothing_of_it_and_researchers_change_nothing(study: Served):
@@ -281,6 +327,79 @@ def test_hard_clips_are_sent_once_settled_and_settled_anew(study: Served):
     assert [row.supersedes for row in rows[1:]] == [row.id for row in rows[:-1]]
     aggregation = rows_of(client.get(f"/study/lead/{study_id}/aggregation.csv"))
     assert [row["adjudicated"] for row in aggregation if row["item_id"] == str(items[0])] == ["anger"]
+
+
+def test_who_rates_as_well_sees_nothing_of_what_is_still_theirs_to_rate(study: Served):
+    store = study.store
+    study_id = make_study(store, ("main",) * 2, Design(replications=2, repeat_share=0.5))
+    judge = study.signed_in("judge", "adjudicator", "rater")
+    account = study.accounts["judge"]
+    ((other, others_place),) = make_raters(store, study_id, 1)
+    token, path = {"x-csrf-token": csrf(judge)}, f"/study/adjudicate/{study_id}"
+    with store.read() as session:
+        items = session.scalars(select(Item.id).order_by(Item.id)).all()
+    with store.write() as session:
+        mine = queue.enrol(session, study_id, account).id
+        for item in items:
+            settled = Adjudication(
+                item_id=item, account_id=other, label="fear", comment="SECRET", settled_at=datetime.now(UTC)
+            )
+            session.add(settled)
+
+    def rate_next(account_id: int, enrolment: int) -> int:
+        shown = queue.claim(store, enrolment)[0]
+        with store.read() as session:
+            item_id = session.get_one(Lease, shown.token).item_id
+        queue.submit(store, account_id, shown.token, shown.token, Answer(label="anger", comment=f"of {enrolment}"))
+        return item_id
+
+    def seen(item: int) -> bool:
+        """Whether its page and its place in the list show anything, and whether it could be settled."""
+        page = judge.get(path, params={"item": item}, headers=PAGE)
+        listed = f"{path}?item={item}" in judge.get(path, headers=PAGE).text
+        sent = {"label": "anger", "after": None}
+        settling = judge.post(f"/study/api/adjudicate/{item}", json=sent, headers=token).status_code
+        assert (page.status_code, listed, settling) in ((200, True, 409), (403, False, 403))
+        if page.status_code == 403:
+            assert "You have still to rate this clip yourself" in page.text
+            assert "SECRET" not in page.text and "of " + str(others_place) not in page.text
+        return listed
+
+    rate_next(other, others_place)
+    rate_next(other, others_place)
+    assert [seen(item) for item in items] == [False, False]
+    with store.write() as session:
+        choose(session, None, study_id, True, [other])
+    assert [seen(item) for item in items] == [True, True]
+    with store.write() as session:
+        choose(session, None, study_id, False, [])
+    rated = rate_next(account, mine)
+    repeats = {abs(number) for number in plan_of(store, mine) if number < 0}
+    assert len(repeats) == 1
+    assert [seen(item) for item in items] == [item == rated and item not in repeats for item in items]
+    rate_next(account, mine)
+    assert [seen(item) for item in items] == [item not in repeats for item in items]
+    rate_next(account, mine)
+    assert [seen(item) for item in items] == [True, True]
+
+
+def test_what_waits_for_others_is_only_counted_for_who_has_to_rate_it(study: Served):
+    study_id = make_study(study.store, ("main",) * 3)
+    with study.store.read() as session:
+        items = session.scalars(select(Item.id).order_by(Item.id)).all()
+    post(lead(study), f"/study/lead/{study_id}/adjudication", items=items)
+    judge = study.signed_in("judge", "adjudicator", "rater")
+    text = text_of(judge.get(f"/study/adjudicate/{study_id}", headers=PAGE).text)
+    assert "Nothing waits to be settled." in text and "3 more wait, which you have still to rate yourself" in text
+    with study.store.write() as session:
+        session.get_one(Study, study_id).state = "closed"
+    text = text_of(judge.get(f"/study/adjudicate/{study_id}", headers=PAGE).text)
+    assert "3 clips wait to be settled." in text and "still to rate" not in text
+
+
+def plan_of(store: Store, enrolment: int) -> list[int]:
+    with store.read() as session:
+        return session.get_one(Enrolment, enrolment).plan
 
 
 @pytest.mark.parametrize("name", [name for name, f in FORMATS.items() if f.write is not None])
