@@ -103,8 +103,9 @@ class Store:
         home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.media.mkdir(mode=0o700, exist_ok=True)
         store = cls(home)
-        if store.revision() is None:
-            store.migrate()
+        with store._alone():
+            if store.revision() is None:
+                store._upgrade()
         return cls.open(home)
 
     def revision(self) -> str | None:
@@ -121,6 +122,22 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the tables to this program's revision; all of it or nothing."""
+        with self._alone():
+            self._upgrade()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While the tables are looked for and made: of several processes that start at once, one makes them."""
+        if self.engine.dialect.name == "sqlite":
+            with self.turn():
+                yield
+            return
+        self.revision()  # says in a sentence where it cannot be reached
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('avemo migrate ' || current_schema()))")
+            yield
+
+    def _upgrade(self) -> None:
         found = self.revision()
         if found is not None and found not in known():
             raise StudyError(f"The database has revision {found}, which is newer than this version of AVEMO; update AVEMO.")
@@ -151,13 +168,13 @@ class Store:
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that holds the lock of all writes from its first moment. Committed at the end of the block."""
-        with self._turn(), Session(self.write_engine, expire_on_commit=False) as session, session.begin():
+        with self.turn(), Session(self.write_engine, expire_on_commit=False) as session, session.begin():
             head = session.scalars(_HEAD).one()
             yield session
             del head  # held until now, so that record() need not read it again
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
         """Waits in line for SQLite's lock. SQLite itself looks again after ever longer pauses, so that among many writers
         some wait for seconds; whatever writes without this is still kept apart by it."""
         database = self.engine.url.database
