@@ -134,12 +134,14 @@ def _erase(store: Store, account_id: int | None, clips: list[int], children: lis
 def _erase_clip(session: Session, account_id: int | None, clip: Clip, done: Erased) -> None:
     items = list(session.scalars(select(Item.id).filter_by(clip_id=clip.id)))
     ratings = list(session.scalars(select(Rating.id).where(Rating.item_id.in_(items)).order_by(Rating.id)))
+    settled = list(session.scalars(select(Adjudication.id).where(Adjudication.item_id.in_(items)).order_by(Adjudication.id)))
     for table in (Adjudication, Draft, Rating, Lease):
         session.execute(delete(table).where(table.item_id.in_(items)))
     for table_of_clip in (ModelReading, Rendition, Item):
         session.execute(delete(table_of_clip).where(table_of_clip.clip_id == clip.id))
     _replan(session, clip.study_id, set(items))
-    record(session, account_id, "clip erased", f"clip {clip.id}", clip=clip.id, ratings=ratings)
+    gone = {"clip": clip.id, "ratings": ratings, "adjudications": settled}
+    record(session, account_id, "clip erased", f"clip {clip.id}", **gone)
     done.clips.append(clip.name)
     done.ratings += len(ratings)
     session.delete(clip)

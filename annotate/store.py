@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session
 
 from avemo_core.types import AvemoError
 
-from .schema import Audit, AuditHead, Rating
+from .schema import Adjudication, Audit, AuditHead, Clip, Rating
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 START = "0" * 64  # what the first row of the audit log follows
@@ -222,10 +222,17 @@ def audit_digest(row: Audit) -> str:
     return _digest(content)
 
 
-def rating_digest(rating: Rating) -> str:
-    """SHA-256 of all columns of a rating: what the audit log keeps of it."""
-    columns = {c.key: getattr(rating, c.key) for c in inspect(Rating).column_attrs}
+def rating_digest(row: Rating | Adjudication) -> str:
+    """SHA-256 of all columns of a rating, or of what was settled: what the audit log keeps of it."""
+    columns = {c.key: getattr(row, c.key) for c in row.__mapper__.column_attrs}
     return _digest({k: v.astimezone(UTC).isoformat() if isinstance(v, datetime) else v for k, v in columns.items()})
+
+
+def gold_digests(clips: Iterable[Clip]) -> dict[str, str]:
+    """Clip id -> SHA-256 of its known label: what the audit log keeps of it, in its detail "gold". The clip's name and
+    recording go in too: there are few labels to try, and of an erased clip none is to be told by its digest."""
+    known = [clip for clip in clips if clip.gold_label is not None]
+    return {str(c.id): _digest([c.id, c.name, c.content_hash, c.kind, c.gold_label]) for c in known}
 
 
 def bulk_digest(session: Session, first: int, last: int) -> str:

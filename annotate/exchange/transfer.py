@@ -23,7 +23,7 @@ from ..design import Design
 from ..ratings import read_ratings
 from ..schema import Account, Child, Clip, Enrolment, Item, Lease, Rating, Rendition, Study, Use
 from ..scheme import SCHEMES, Label, Scheme
-from ..store import Store, StudyError, bulk_digest, record
+from ..store import Store, StudyError, bulk_digest, gold_digests, record
 from ..studies import check_free, source_of
 from . import FORMATS, Exported, Format, Row
 
@@ -144,8 +144,9 @@ def import_ratings(
         )
         session.add(study)
         session.flush()
-        record(session, account_id, "study imported", f"study {study.id}", ratings=len(rows))
         items = _items(session, store, study.id, rows)
+        gold = gold_digests(session.scalars(select(Clip).filter_by(study_id=study.id)))
+        record(session, account_id, "study imported", f"study {study.id}", ratings=len(rows), gold=gold)
         enrolments = _enrolments(session, study, rows)
         _leases(session, rows, items, enrolments, now)
         _ratings(session, account_id, study.id, rows, items, enrolments, now)

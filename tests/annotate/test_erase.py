@@ -1,5 +1,6 @@
 """A child that is erased is gone from the rows, the files and the bytes; what lies elsewhere is named."""
 
+import json
 import shutil
 import threading
 from datetime import UTC, date, datetime
@@ -30,7 +31,7 @@ from annotate.schema import (
 )
 from annotate.scheme import SCHEMES
 from annotate.snapshots import freeze
-from annotate.store import Store, StudyError
+from annotate.store import Store, StudyError, rating_digest, record
 from annotate.studies import create_study
 from annotate.verify import verify
 from tests.annotate.material import new_study, rate_all
@@ -51,7 +52,11 @@ def study_id(store: Store, tmp_path: Path) -> int:
         for item in session.scalars(select(Item)):
             draft = {"enrolment_id": enrolment.id, "is_repeat": True, "answer": {"comment": SECRET}, "reason": "unsent"}
             session.add(Draft(item_id=item.id, saved_at=now, **draft))
-            session.add(Adjudication(item_id=item.id, account_id=account.id, label="fear", comment=SECRET, settled_at=now))
+            settled = Adjudication(item_id=item.id, account_id=account.id, label="fear", comment=SECRET, settled_at=now)
+            session.add(settled)
+            session.flush()
+            detail = {"adjudication": settled.id, "digest": rating_digest(settled)}
+            record(session, account.id, "settled", f"item {item.id}", **detail)
             session.add(
                 ModelReading(
                     clip_id=item.clip_id, modality="voice", model_id="m", probabilities={"fear": 1.0}, written_at=now
@@ -95,8 +100,11 @@ def test_nothing_of_an_erased_child_is_left_in_the_store(store: Store, study_id:
             for row in session.scalars(select(Audit).filter_by(action="clip erased"))
         }
     assert set(told) == set(gone) and {rating for ids in told.values() for rating in ids} == ratings
+    with store.read() as session:
+        log = json.dumps([row.detail for row in session.scalars(select(Audit))])
     for content_hash in gone.values():
         assert not list(store.home.media.rglob(f"*{content_hash}*"))
+        assert content_hash and content_hash not in log
     assert verify(store).problems == []
     rate_all(store, study_id, ("R03",))  # the study goes on
     assert verify(store).problems == []

@@ -21,6 +21,7 @@ from annotate.schema import Adjudication, Audit, Item, Rating, Snapshot, Study, 
 from annotate.scheme import SCHEMES
 from annotate.store import Store
 from annotate.studies import practice_study
+from annotate.verify import verify
 from tests import media_files
 from tests.annotate.voted import HOSTILE, make_voted
 
@@ -279,6 +280,11 @@ def test_hard_clips_are_sent_once_settled_and_settled_anew(study: Served):
         rows = session.scalars(select(Adjudication).where(Adjudication.item_id == items[0]).order_by(Adjudication.id)).all()
     assert [row.label for row in rows] == [None, "fear", "anger"]
     assert [row.supersedes for row in rows[1:]] == [row.id for row in rows[:-1]]
+    assert not [problem for problem in verify(study.store).problems if problem.startswith("Adjudication")]
+    with study.store.write() as session:
+        session.get_one(Adjudication, rows[-1].id).comment = "never heard"
+    (problem,) = [problem for problem in verify(study.store).problems if problem.startswith("Adjudication")]
+    assert problem.startswith(f"Adjudication {rows[-1].id} is not as row ")
     aggregation = rows_of(client.get(f"/study/lead/{study_id}/aggregation.csv"))
     assert [row["adjudicated"] for row in aggregation if row["item_id"] == str(items[0])] == ["anger"]
 
