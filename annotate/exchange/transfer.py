@@ -6,8 +6,8 @@ nobody can sign in with, and the study is closed: its raters have done their par
 
 import contextlib
 import hashlib
+import json
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ from ..design import Design
 from ..ratings import read_ratings
 from ..schema import Account, Child, Clip, Enrolment, Item, Lease, Rating, Rendition, Study, Use
 from ..scheme import SCHEMES, Label, Scheme
-from ..store import Store, StudyError, bulk_digest, gold_digests, record
+from ..store import Store, StudyError, bulk_digest, gold_digests, named, record
 from ..studies import check_free, source_of
 from . import FORMATS, Exported, Format, Row
+from .rows import plain
 
 MANY = 500  # values in one query
 
@@ -128,6 +129,8 @@ def import_ratings(
     their labels, or one of just these labels."""
     if not rows:
         raise StudyError("There are no ratings to import.")
+    name = named(name, "A study")
+    rows = [{**row, "idempotency_key": row["idempotency_key"] or _key(row, place)} for place, row in enumerate(rows)]
     scheme = scheme or _scheme_of(rows)
     _check(rows, scheme)
     with store.write() as session:
@@ -153,6 +156,12 @@ def import_ratings(
         clips = len({clip for clip, _ in items})
         anonymous = sum(_rater(row) is None for row in rows)
         return Imported(study.id, len(rows), clips, len(enrolments), anonymous)
+
+
+def _key(row: Row, place: int) -> str:
+    """For a rating that brings no key of its own: the same for the same one at the same place, so that it is known again."""
+    content = json.dumps([place, plain(row)], sort_keys=True, ensure_ascii=False)
+    return f"imported-{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def _scheme_of(rows: Sequence[Row]) -> Scheme:
@@ -199,15 +208,16 @@ def _check(rows: Sequence[Row], scheme: Scheme) -> None:
 
 
 def _check_new(session: Session, name: str, rows: Sequence[Row]) -> None:
-    if not name.strip() or "\0" in name:
-        raise StudyError("A study needs a name.")
     check_free(session, name)
-    keys = [row["idempotency_key"] for row in rows if row["idempotency_key"] is not None]
+    keys = [row["idempotency_key"] for row in rows]
     for start in range(0, len(keys), MANY):
         within = Rating.idempotency_key.in_(keys[start : start + MANY])
         query = select(Study.name).join(Item).join(Rating).where(within).limit(1)
         if (study := session.scalar(query)) is not None:
-            raise StudyError(f"These ratings are here already, in the study {study!r}; nothing was imported.")
+            raise StudyError(
+                f"These ratings are here already, in the study {study!r}; nothing was imported (where they are others, give "
+                "each a key of its own in the column idempotency_key)."
+            )
 
 
 def _items(session: Session, store: Store, study_id: int, rows: Sequence[Row]) -> dict[tuple[str, str], Item]:
@@ -334,7 +344,7 @@ def _ratings(
             item_id=items[row["clip"], row["modality"]].id,
             enrolment_id=enrolments[rater].id if (rater := _rater(row)) is not None else None,
             lease_token=row["lease_token"] if rater is not None else None,
-            idempotency_key=row["idempotency_key"] or uuid.uuid4().hex,
+            idempotency_key=row["idempotency_key"],
             submitted_at=row["submitted_at"] or now,
             **{name: row[name] for name in OWN},
         )
