@@ -237,15 +237,11 @@ def agreement(args: argparse.Namespace, home: Home) -> int:
 
 def aggregate(args: argparse.Namespace, home: Home) -> int:
     from .aggregate import aggregate as aggregated
-    from .exchange.transfer import new
 
     with opened(home) as store:
-        found = aggregated(store, study_of(store, args.study))
+        study_id = study_of(store, args.study)
+        found = _aggregate_to(args.out, store, study_id) if args.out else aggregated(store, study_id)
     if args.out:
-        with new(args.out) as draft, draft.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, list(found.rows[0]) if found.rows else ["item_id"])
-            writer.writeheader()
-            writer.writerows({name: _cell(value) for name, value in row.items()} for row in found.rows)
         print(f"{len(found.rows)} rows are in {args.out}.")
     elif args.json:
         say_json(asdict(found))
@@ -259,6 +255,23 @@ def aggregate(args: argparse.Namespace, home: Home) -> int:
     for modality, why in found.why.items():
         ERRORS.print(f"{modality}: {why}.")
     return 0
+
+
+def _aggregate_to(path: Path, store: Store, study_id: int) -> Any:
+    from .aggregate import aggregate as aggregated
+    from .exchange.transfer import digest, new
+    from .uses import clips_of, leaving
+
+    with store.read() as session:
+        clips = clips_of(session, study_id)
+    with leaving(store, None, "table", str(path.resolve()), clips) as (use,), new(path) as draft:
+        found = aggregated(store, study_id)
+        with draft.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, list(found.rows[0]) if found.rows else ["item_id"])
+            writer.writeheader()
+            writer.writerows({name: _cell(value) for name, value in row.items()} for row in found.rows)
+        use.sha256 = digest(draft)
+    return found
 
 
 def _cell(value: Any) -> Any:

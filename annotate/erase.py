@@ -5,6 +5,7 @@ is left in its bytes. What lies elsewhere (exports, backups, training manifests,
 report says where it is.
 """
 
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -13,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
+from .exchange.transfer import drafts
 from .schema import (
     Adjudication,
     Audit,
@@ -125,6 +127,7 @@ def _erase(store: Store, account_id: int | None, clips: list[int], children: lis
             _digest_again(session, account_id, bulk)
             same = select(Study.name, Clip.name).join(Study, Clip.study_id == Study.id)
             done.elsewhere = [(s, c) for s, c in session.execute(same.where(Clip.content_hash.in_(hashes)))]
+        _remove_downloads(store)
     done.files -= sum(1 for place in places for path in place.glob("*"))
     done.copies = [str(path) for path in copies_of(store)]
     done.bytes_gone = erase_bytes(store)
@@ -187,16 +190,30 @@ def _uses(session: Session, clips: list[int], done: Erased) -> None:
             snapshot = session.scalars(stored).one_or_none() if use.kind == "snapshot" else None
             if snapshot is None:
                 done.uses.append(Kept(use.kind, use.name, use.sha256, use.made_at))
+                done.uses += [Kept(f"unfinished {use.kind}", str(p), None, use.made_at) for p in _unfinished(use)]
                 continue
             record(session, None, "snapshot erased", f"snapshot {snapshot.id}", sha256=snapshot.sha256)
             done.snapshots.append(snapshot.name)
             session.delete(snapshot)
 
 
+def _unfinished(use: Use) -> list[Path]:
+    """What a process that was killed while it made this has left beside its place: see transfer.new."""
+    path = Path(use.name)
+    return drafts(path) if use.sha256 is None and path.is_absolute() else []
+
+
+def _remove_downloads(store: Store) -> None:
+    """The files of exports on their way to a browser: one that was killed has left them, one that goes on fails and is asked
+    for again."""
+    for folder in store.home.folder.glob(".export-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def finish(store: Store) -> bool:
-    """What an erasure that was stopped, or held up by a reader, has left to do."""
-    with making(store):
-        pass  # takes away the files of clips that are gone
+    """What an erasure that was stopped, or held up, has left to do."""
+    with making(store):  # takes away the files of clips that are gone
+        _remove_downloads(store)
     return erase_bytes(store)
 
 
@@ -219,5 +236,7 @@ def erase_bytes(store: Store, patience_s: float = 5.0) -> bool:
 
 
 def copies_of(store: Store) -> list[Path]:
-    """Copies of the database that `migrate` has put beside it."""
-    return sorted(store.home.folder.glob("study.db.before-*"))
+    """Copies of the database: those that `migrate` has put beside it, and what a restore that was killed has left."""
+    folder = store.home.folder.resolve()
+    left = [path for path in drafts(folder) if any((path / part).exists() for part in ("study.db", "tables", "media"))]
+    return [*sorted(folder.glob("study.db.before-*")), *left]

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -283,13 +284,25 @@ def _blocks(session: Session, study_id: int, children: Sequence[int | None], blo
 
 
 @contextlib.contextmanager
+def still(store: Store) -> Iterator[None]:
+    """While nobody else changes the media folder. Another study may take an hour, so who waits is told what for."""
+    store.home.media.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (store.home.media / ".lock").open("w") as lock:  # the kernel lets go of it when the process ends, however it ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = "Another command or page makes a study, a backup or an erasure"
+            print(f"{other} in {store.home.folder}; this one waits until that is done.", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def making(store: Store) -> Iterator[Path]:
     """The folder in which clips are prepared, for one creation at a time. Whatever stops it, its files are taken away."""
     folder = store.home.media / ".new"
     try:
-        store.home.media.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (store.home.media / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends, however it ends
+        with still(store):
             _clean_up(store, folder)
             folder.mkdir(mode=0o700)
             try:

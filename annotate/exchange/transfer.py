@@ -5,6 +5,7 @@ nobody can sign in with, and the study is closed: its raters have done their par
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import tempfile
@@ -21,10 +22,11 @@ from sqlalchemy.orm import Session
 from .. import renditions
 from ..design import Design
 from ..ratings import read_ratings
-from ..schema import Account, Child, Clip, Enrolment, Item, Lease, Rating, Rendition, Study, Use
+from ..schema import Account, Child, Clip, Enrolment, Item, Lease, Rating, Rendition, Study
 from ..scheme import SCHEMES, Label, Scheme
 from ..store import Store, StudyError, bulk_digest, gold_digests, named, record
 from ..studies import check_free, source_of
+from ..uses import clips_of, leaving
 from . import FORMATS, Exported, Format, Row
 from .rows import plain
 
@@ -65,24 +67,17 @@ def export(
     if chosen.write is None:
         raise StudyError(f"The format {format_name} can only be imported.")
     with store.read() as session:
-        study = session.get(Study, study_id)
-        if study is None:
-            raise StudyError(f"There is no study {study_id}.")
-        rows = read_ratings(session, study_id, history=True)
-        files = _sources(store, rows)
-        exported = Exported(study.name, Scheme.from_json(study.scheme), files)
-    with new(path) as draft:
+        clips = clips_of(session, study_id)
+    with leaving(store, account_id, "export", where or str(path.resolve()), clips) as (use,), new(path) as draft:
+        with store.read() as session:
+            study = session.get_one(Study, study_id)
+            found = read_ratings(session, study_id, history=True)
+            ours = set(clips[study_id])  # without what was added meanwhile
+            rows = [row for row in found if row["clip_id"] in ours]
+            exported = Exported(study.name, Scheme.from_json(study.scheme), _sources(store, rows))
         chosen.write(rows, exported, draft)
-    sha256 = digest(path)
-    with store.write() as session:
-        clips = sorted({row["clip_id"] for row in rows})
-        now = datetime.now(UTC)
-        use = Use(
-            study_id=study_id, kind="export", name=where or str(path.resolve()), sha256=sha256, clips=clips, made_at=now
-        )
-        session.add(use)
-        session.flush()
-        record(session, account_id, "exported", f"study {study_id}", use=use.id, sha256=sha256)
+        use.clips = sorted({row["clip_id"] for row in rows})
+        use.sha256 = sha256 = digest(draft)
     return Written(path, len(rows), sha256)
 
 
@@ -106,6 +101,11 @@ def new(path: Path) -> Iterator[Path]:
             draft.rename(path)
     except OSError as error:
         raise StudyError(f"{str(path)!r} could not be written ({error.strerror or error}); choose another place.") from error
+
+
+def drafts(path: Path) -> list[Path]:
+    """What `new` was killed over, or is busy with."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name[:40])}.*"))
 
 
 def digest(path: Path) -> str:

@@ -47,7 +47,11 @@ def test_a_restored_store_is_the_one_that_was_backed_up(store: Store, study_id: 
     assert (tmp_path / "b.tar").stat().st_mode & 0o077 == 0
     restore(empty_home, tmp_path / "b.tar")
     again = Store.open(empty_home)
-    assert everything(again) == before
+    after = everything(again)
+    named, told = after["use"].pop(), after["audit"].pop()  # the archive goes on holding what will be erased here
+    assert named[2:6] == ("backup", str(tmp_path / "b.tar"), done.sha256, [1, 2, 3, 4]) and told[3] == "restored"
+    assert after.pop("audit_head")[0][1] == before.pop("audit_head")[0][1] + 1
+    assert after == before
     assert verify(again).problems == []
     with again.read() as session:
         for file in session.scalars(select(Rendition.file)):
@@ -202,3 +206,23 @@ def test_a_backup_is_named_when_a_child_is_erased(store: Store, study_id: int, t
     done = backup(store, None, tmp_path / "b.tar")
     report = erase_child(store, None, "ребёнок-0")
     assert [(use.kind, use.name, use.sha256) for use in report.uses] == [("backup", str(tmp_path / "b.tar"), done.sha256)]
+
+
+def test_a_restored_store_names_the_archive_it_came_from(store: Store, study_id: int, tmp_path: Path, empty_home):
+    done = backup(store, None, tmp_path / "b.tar")
+    (tmp_path / "b.tar").rename(tmp_path / "elsewhere.tar")
+    restore(empty_home, tmp_path / "elsewhere.tar")
+    again = Store.open(empty_home)
+    report = erase_child(again, None, "ребёнок-0")
+    assert [(use.kind, use.name, use.sha256) for use in report.uses] == [
+        ("backup", str(tmp_path / "elsewhere.tar"), done.sha256)
+    ]
+    assert verify(again).problems == []
+    again.close()
+
+
+def test_what_a_killed_restore_left_is_named_by_an_erasure(store: Store, study_id: int):
+    left = store.home.folder.with_name(f".{store.home.folder.name}.abcdefgh")
+    (left / "tables").mkdir(parents=True)
+    store.home.folder.with_name(f".{store.home.folder.name}.toml").touch()
+    assert erase_child(store, None, "ребёнок-0").copies == [str(left)]

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -9,8 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from annotate import backup as backing_up
+from annotate.backup import backup
 from annotate.design import Design
-from annotate.erase import erase_child, erase_clips, finish, overdue
+from annotate.erase import Erased, erase_child, erase_clips, finish, overdue
+from annotate.exchange import FORMATS, Format, csv
 from annotate.exchange.rows import typed
 from annotate.exchange.transfer import export, import_ratings
 from annotate.schema import (
@@ -196,6 +201,98 @@ def test_an_erasure_killed_before_its_files_went_is_finished_later(store: Store,
     (store.home.media / ".new" / f"{clip.content_hash}.placed").touch()
     assert finish(store)
     assert not place.exists()
+
+
+def test_an_erasure_during_an_export_names_it(store: Store, study_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The rows are read, the file is not yet there."""
+    reports: list[Erased] = []
+
+    def write(rows, study, path: Path) -> None:
+        reports.append(erase_child(store, None, "ребёнок-0"))
+        csv.write(rows, study, path)
+
+    monkeypatch.setitem(FORMATS, "csv", Format(write, csv.read, ".csv", ""))
+    done = export(store, None, study_id, "csv", tmp_path / "out.csv")
+    assert "ребёнок-0" in (tmp_path / "out.csv").read_text(encoding="utf-8")
+    assert ("export", str(tmp_path / "out.csv")) in {(use.kind, use.name) for use in reports[0].uses}
+    later = erase_child(store, None, "ребёнок-1")
+    assert {use.sha256 for use in later.uses if use.kind == "export"} == {done.sha256}
+
+
+def test_an_erasure_waits_for_a_backup_and_names_it(
+    store: Store, study_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    reports: list[Erased] = []
+    erasing = threading.Thread(target=lambda: reports.append(erase_child(store, None, "ребёнок-0")))
+
+    def slow_digest(path: Path) -> str:
+        erasing.start()
+        erasing.join(1)
+        return "5a5a"
+
+    monkeypatch.setattr(backing_up, "digest", slow_digest)
+    backup(store, None, tmp_path / "b.tar")
+    erasing.join(60)
+    named = {(use.kind, use.name, use.sha256) for use in reports[0].uses}
+    assert ("backup", str(tmp_path / "b.tar"), "5a5a") in named
+    assert f"or an erasure in {store.home.folder}; this one waits until that is done." in capsys.readouterr().err
+
+
+def test_what_could_not_be_made_is_not_named(store: Store, study_id: int, tmp_path: Path):
+    with store.read() as session:
+        before = session.scalar(select(func.count()).select_from(Use))
+    (tmp_path / "there.csv").touch()
+    for path in (tmp_path / "there.csv", tmp_path / "nowhere" / "x.csv"):
+        with pytest.raises(StudyError):
+            export(store, None, study_id, "csv", path)
+        with pytest.raises(StudyError):
+            backup(store, None, path)
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Use)) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from annotate import backup, exchange, store
+from annotate.exchange import transfer
+def killed(*values): os.kill(os.getpid(), signal.SIGKILL)
+backup.digest = transfer.digest = killed
+home = store.Home(Path(sys.argv[1]), sys.argv[2] or None)
+made = store.Store.open(home)
+if sys.argv[3] == "export":
+    transfer.export(made, None, int(sys.argv[4]), "csv", Path(sys.argv[5]))
+else:
+    backup.backup(made, None, Path(sys.argv[5]))
+"""
+
+
+@pytest.mark.parametrize("kind", ["export", "backup"])
+def test_what_was_killed_in_the_making_is_named_with_what_it_left(store: Store, study_id: int, tmp_path: Path, kind: str):
+    path = tmp_path / "out.file"
+    words = [str(store.home.folder), store.home.url or "", kind, str(study_id), str(path)]
+    assert subprocess.run([sys.executable, "-c", KILLED, *words]).returncode == -9
+    report = erase_child(store, None, "ребёнок-0")
+    named = {use.name: use for use in report.uses}
+    assert named[str(path)].kind == kind and named[str(path)].sha256 is None
+    (left,) = tmp_path.glob(".out.file.*")
+    assert named[str(left)].kind == f"unfinished {kind}"
+    assert "ребёнок-0".encode() in (left / "draft").read_bytes()
+
+
+def test_what_a_killed_download_left_goes_with_the_next_erasure(store: Store, study_id: int):
+    def killed() -> Path:
+        left = store.home.folder / ".export-x"
+        left.mkdir()
+        (left / "study.csv").write_text("ребёнок-0", encoding="utf-8")
+        return left
+
+    killed()
+    erase_child(store, None, "ребёнок-0")
+    assert not list(store.home.folder.glob(".export-*"))
+    killed()
+    assert finish(store)
+    assert not list(store.home.folder.glob(".export-*"))
 
 
 def test_clips_past_their_day_are_listed(store: Store, study_id: int):

@@ -16,7 +16,8 @@ from annotate import queue
 from annotate.agreement import report
 from annotate.answers import Answer
 from annotate.assignment import chosen_names
-from annotate.exchange import FORMATS
+from annotate.erase import Erased, erase_clips
+from annotate.exchange import FORMATS, Exported, Format
 from annotate.schema import Adjudication, Audit, Item, Rating, Snapshot, Study, Use
 from annotate.scheme import SCHEMES
 from annotate.store import Store
@@ -220,7 +221,15 @@ def test_every_table_comes_as_csv_and_runs_no_formula(study: Served):
     ):
         assert len(rows_of(client.get(f"/study/lead/{study_id}/{table}.csv"))) == length, table
     assert rows_of(client.get(f"/study/lead/{study_id}/raters.csv"))[0]["rater"] == "'=1+1"
+    with study.store.read() as session:
+        uses = session.scalars(select(Use).order_by(Use.id)).all()
+    assert [use.name for use in uses][:2] == [
+        f"study-{study_id}-{x}.csv, downloaded by lead" for x in ("agreement", "confusion")
+    ]
+    assert len(uses) == 10 and all((use.kind, len(use.clips)) == ("table", 30) and use.sha256 for use in uses)
     assert client.get(f"/study/lead/{study_id}/secrets.csv").status_code == 400
+    with study.store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Use)) == 10
 
 
 def test_a_lead_plays_clips_in_parts_and_their_file_names_stay_here(study: Served):
@@ -303,6 +312,27 @@ def test_every_format_is_downloaded_and_kept_on_record(study: Served, name: str)
         use = session.scalars(select(Use)).one()
         assert (use.kind, use.study_id, len(use.clips)) == ("export", study_id, 6)
     assert not list(study.store.home.folder.glob(".export-*"))
+
+
+def test_a_download_during_an_erasure_is_asked_for_again(study: Served, monkeypatch: pytest.MonkeyPatch):
+    study_id = make_voted(study.store, 6, raters=("R01", "R02"), media=False)
+    reports: list[Erased] = []
+
+    def write(rows, of: Exported, path: Path) -> None:
+        if not reports:
+            reports.append(erase_clips(study.store, None, [rows[0]["clip_id"]]))
+        FORMATS["jsonl"].write(rows, of, path)  # type: ignore[misc]
+
+    monkeypatch.setitem(FORMATS, "csv", Format(write, FORMATS["csv"].read, ".csv", ""))
+    client = lead(study)
+    answer = post(client, f"/study/lead/{study_id}/export", format="csv")
+    assert answer.status_code == 400
+    assert "Clips were erased meanwhile, and this file with them; ask for it again." in answer.text
+    (use,) = reports[0].uses
+    assert use.kind == "export" and use.name.endswith("csv.csv, downloaded by lead")
+    with study.store.read() as session:
+        assert session.scalars(select(Use)).all() == []
+    assert post(client, f"/study/lead/{study_id}/export", format="csv").status_code == 200
 
 
 def test_a_snapshot_is_frozen_once_and_comes_byte_for_byte(study: Served):
