@@ -36,6 +36,7 @@ Progress = Callable[[int, int, str], None]  # parts done, parts in all, the next
 FORMAT = "avemo-backup-1"
 AT_ONCE = 1000  # rows in memory
 TABLES = Base.metadata.sorted_tables  # those that others point at come first
+COUNTED = [table for table in TABLES if "id" in table.c and table.c.id.autoincrement is not False]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def _pack(
     with connection, tempfile.TemporaryFile(dir=folder) as spool:
         counts = {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES}
         about = {"format": FORMAT, "revision": store.revision(), "made_at": datetime.now(UTC).isoformat(), "rows": counts}
+        about["given"] = _given(connection)
         _add(archive, "backup.json", io.BytesIO(json.dumps(about, indent=1).encode()), sums)
         for done, table in enumerate(TABLES):
             if progress:
@@ -107,6 +109,21 @@ def _add(archive: tarfile.TarFile, name: str, file: Any, sums: dict[str, str]) -
     member.size, member.mode = file.seek(0, os.SEEK_END), 0o600
     file.seek(0)
     archive.addfile(member, file)
+
+
+def _given(connection: Connection) -> dict[str, int]:
+    """The largest number that a table has given to a row, which may be erased since: it is not given again."""
+    if connection.dialect.name == "sqlite":
+        return dict(connection.execute(text("SELECT name, seq FROM sqlite_sequence")).tuples().all())
+    given = {}
+    for table in COUNTED:
+        sequence = connection.scalar(text("SELECT pg_get_serial_sequence(:t, 'id')"), {"t": _quoted(connection, table)})
+        given[table.name] = connection.scalar(text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"))
+    return given
+
+
+def _quoted(connection: Connection, table: Table) -> str:
+    return connection.dialect.identifier_preparer.format_table(table)
 
 
 def _dump(connection: Connection, table: Table, out: Any) -> None:
@@ -159,6 +176,8 @@ def restore(home: Home, path: Path, progress: Progress | None = None) -> Copied:
             connection.execute(Base.metadata.tables["audit_head"].delete())  # the archive has its own
             for table in TABLES:
                 _load(connection, table, draft / "tables" / f"{table.name}.jsonl")
+            for table in COUNTED:
+                _count_on(connection, table, about["given"].get(table.name, 0))
             _tell(connection, path, sha256)
         store.close()
         shutil.rmtree(draft / "tables")
@@ -202,7 +221,7 @@ def _unpack(path: Path, folder: Path, progress: Progress | None) -> dict[str, An
         about = json.loads((folder / "backup.json").read_bytes())
         (folder / "sums.json").unlink()
         found.pop("sums.json")
-        kind, _ = about["format"], about["revision"]
+        kind, _, _ = about["format"], about["revision"], about["given"]
     except StudyError:
         raise
     except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError, FileNotFoundError) as error:
@@ -251,11 +270,17 @@ def _load(connection: Connection, table: Table, path: Path) -> None:
                 rows = []
         if rows:
             connection.execute(insert(table), rows)
-    key = table.primary_key.columns.values()[0]
-    if connection.dialect.name == "postgresql" and key.name == "id" and key.autoincrement is not False:
-        name = connection.dialect.identifier_preparer.format_table(table)
-        next_id = f"COALESCE((SELECT max(id) FROM {name}), 0) + 1"
-        connection.execute(text(f"SELECT setval(pg_get_serial_sequence(:t, 'id'), {next_id}, false)"), {"t": name})
+
+
+def _count_on(connection: Connection, table: Table, given: int) -> None:
+    """Further rows get numbers after the largest that was given, be it here or before the backup."""
+    given = max(given, connection.scalar(select(func.max(table.c.id))) or 0)
+    if connection.dialect.name == "postgresql":
+        values = {"t": _quoted(connection, table), "next": given + 1}
+        connection.execute(text("SELECT setval(pg_get_serial_sequence(:t, 'id'), :next, false)"), values)
+    elif table.dialect_options["sqlite"]["autoincrement"]:
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :t"), {"t": table.name})
+        connection.execute(text("INSERT INTO sqlite_sequence VALUES (:t, :given)"), {"t": table.name, "given": given})
 
 
 def _tell(connection: Connection, path: Path, sha256: str) -> None:

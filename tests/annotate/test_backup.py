@@ -9,14 +9,14 @@ import uuid
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from annotate import queue
 from annotate.answers import Answer
 from annotate.backup import backup, restore
-from annotate.erase import erase_child
+from annotate.erase import erase_child, erase_clips
 from annotate.ratings import read_ratings
-from annotate.schema import Base, Clip, Rating, Rendition
+from annotate.schema import Base, Clip, Item, Rating, Rendition
 from annotate.store import Home, Store, StudyError
 from annotate.studies import source_of
 from annotate.verify import verify
@@ -226,3 +226,22 @@ def test_what_a_killed_restore_left_is_named_by_an_erasure(store: Store, study_i
     (left / "tables").mkdir(parents=True)
     store.home.folder.with_name(f".{store.home.folder.name}.toml").touch()
     assert erase_child(store, None, "ребёнок-0").copies == [str(left)]
+
+
+def test_a_rating_that_was_erased_before_a_backup_gives_its_number_to_no_other(
+    store: Store, study_id: int, tmp_path: Path, empty_home
+):
+    with store.read() as session:
+        clip = session.scalars(select(Item.clip_id).join(Rating).order_by(Rating.id.desc())).first()
+        last = session.scalars(select(Rating.id).order_by(Rating.id.desc())).first()
+    assert clip and last
+    erase_clips(store, None, [clip])
+    backup(store, None, tmp_path / "b.tar")
+    restore(empty_home, tmp_path / "b.tar")
+    again = Store.open(empty_home)
+    ids = rate_all(again, study_id, ("R02",))
+    assert min(ids) > last
+    with again.write() as session:
+        session.execute(delete(Rating).where(Rating.id == ids[-1]))
+    assert any(f"Rating {ids[-1]}, of which row" in problem for problem in verify(again).problems)
+    again.close()
