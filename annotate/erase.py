@@ -6,12 +6,14 @@ report says where it is.
 """
 
 import shutil
+import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
 
 from sqlalchemy import delete, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from .exchange.transfer import drafts
@@ -58,7 +60,7 @@ class Erased:
     uses: list[Kept] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)  # of the database, beside it
     elsewhere: list[tuple[str, str]] = field(default_factory=list)  # (study, clip) with the same recording
-    bytes_gone: bool = True  # False: a reader held the old pages; erase_bytes again when it has ended
+    bytes_gone: bool = True  # False: the database is in use or its disk full; erase_bytes again when that has ended
 
 
 @dataclass(frozen=True)
@@ -218,16 +220,30 @@ def finish(store: Store) -> bool:
 
 
 def erase_bytes(store: Store, patience_s: float = 5.0) -> bool:
-    """Write the database's file anew, so that no page keeps what was deleted; False where a reader holds on to it."""
+    """Write the database's file anew, so that no page keeps what was deleted; False where somebody holds on to it, or where
+    its disk has no room for that."""
+    try:
+        return _written_anew(store, patience_s)
+    except (sqlite3.Error, SQLAlchemyError, OSError):
+        return False
+
+
+def _written_anew(store: Store, patience_s: float) -> bool:
     if store.engine.dialect.name == "postgresql":
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             names = ", ".join(table.name for table in Base.metadata.sorted_tables)  # the database may hold more than ours
             connection.execute(text(f"VACUUM (FULL, ANALYZE) {names}"))
         return True
+    with store.turn():  # among many writers it would wait too long otherwise
+        return _vacuum(store, patience_s)
+
+
+def _vacuum(store: Store, patience_s: float) -> bool:
     raw = store.engine.raw_connection()
     try:
-        raw.execute("VACUUM")
         raw.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # makes room for it
+        raw.execute("VACUUM")
         (busy, _, _) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
     finally:

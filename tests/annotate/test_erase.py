@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,12 +10,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, event, func, select, text
 
+from annotate import __main__ as command_line
 from annotate import backup as backing_up
 from annotate.backup import backup
 from annotate.design import Design
-from annotate.erase import Erased, erase_child, erase_clips, finish, overdue
+from annotate.erase import Erased, erase_bytes, erase_child, erase_clips, finish, overdue
 from annotate.exchange import FORMATS, Format, csv
 from annotate.exchange.rows import typed
 from annotate.exchange.transfer import export, import_ratings
@@ -36,7 +38,7 @@ from annotate.schema import (
 )
 from annotate.scheme import SCHEMES
 from annotate.snapshots import freeze
-from annotate.store import Store, StudyError, rating_digest, record
+from annotate.store import Home, Store, StudyError, rating_digest, record
 from annotate.studies import create_study
 from annotate.verify import verify
 from tests.annotate.material import new_study, rate_all
@@ -293,6 +295,50 @@ def test_what_a_killed_download_left_goes_with_the_next_erasure(store: Store, st
     killed()
     assert finish(store)
     assert not list(store.home.folder.glob(".export-*"))
+
+
+def test_bytes_that_cannot_be_written_anew_now_are_said_and_written_later(store: Store, study_id: int):
+    """Somebody holds what is needed for it: SQLite's lock of writes, in PostgreSQL a table."""
+    if store.engine.dialect.name == "sqlite":
+        holder = sqlite3.connect(store.home.folder / "study.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        assert not erase_bytes(store, 0.1)
+        holder.close()
+    else:
+
+        def impatient(connection, _) -> None:
+            connection.execute("SET lock_timeout = 200")
+            connection.commit()
+
+        store.engine.dispose()
+        event.listen(store.engine, "connect", impatient)
+        engine = create_engine(store.home.database_url)
+        with engine.begin() as connection:
+            connection.execute(text("SELECT * FROM rating"))
+            assert not erase_bytes(store)
+        engine.dispose()
+    assert erase_bytes(store)
+
+
+def test_an_erasure_on_a_full_disk_still_says_what_else_is_to_be_deleted(
+    small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = Store.create(Home(small_disk / "s"))
+    study_id = new_study(store, tmp_path / "clips").study_id
+    rate_all(store, study_id, ("R01",))
+    export(store, None, study_id, "csv", tmp_path / "out.csv")
+    with store.write() as session:
+        for _ in range(40):  # a database that does not fit twice
+            record(session, None, "filled", "store", with_="y" * 8000)
+    store.close()
+    (small_disk / "filler").write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 200_000))
+    words = ["--home", str(small_disk / "s"), "--child", "ребёнок-0", "--yes"]
+    assert command_line.main(["erase", *words]) == 1
+    out = capsys.readouterr().out
+    assert "Erased: 1 children, 2 clips" in out and f"export {tmp_path / 'out.csv'}" in out
+    assert "The database still has old pages" in out and "Run erase --bytes" in out
+    (small_disk / "filler").unlink()
+    assert command_line.main(["erase", "--home", str(small_disk / "s"), "--bytes"]) == 0
 
 
 def test_clips_past_their_day_are_listed(store: Store, study_id: int):
