@@ -7,7 +7,6 @@ backed up on one database can be restored on the other.
 """
 
 import base64
-import fcntl
 import hashlib
 import io
 import json
@@ -16,8 +15,8 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
@@ -25,15 +24,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Date, LargeBinary, Table, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from .exchange.transfer import digest, new
 from .schema import Base, Clip, Use, Utc
 from .store import Home, Store, StudyError, record
+from .studies import still
+from .uses import leaving
 
 Progress = Callable[[int, int, str], None]  # parts done, parts in all, the next one's name
 FORMAT = "avemo-backup-1"
 AT_ONCE = 1000  # rows in memory
 TABLES = Base.metadata.sorted_tables  # those that others point at come first
+COUNTED = [table for table in TABLES if "id" in table.c and table.c.id.autoincrement is not False]
 
 
 @dataclass(frozen=True)
@@ -49,40 +52,39 @@ class Copied:
 
 def backup(store: Store, account_id: int | None, path: Path, progress: Progress | None = None) -> Copied:
     """A new archive at `path`. Raters go on meanwhile; clips are neither added nor erased until it is done."""
-    with new(path) as draft:
-        with _still(store), tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as archive:
-            rows, files, clips = _pack(store, archive, draft.parent, progress)
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-    sha256 = digest(path)
-    with store.write() as session:
-        for study_id, ids in clips.items():  # so that an erasure can name it
-            name, now = str(path.resolve()), datetime.now(UTC)
-            session.add(Use(study_id=study_id, kind="backup", name=name, sha256=sha256, clips=ids, made_at=now))
-        record(session, account_id, "backed up", "store", sha256=sha256)
+    with new(path) as draft, still(store), store.engine.connect() as connection:
+        if store.engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        clips = _clips(connection)  # from this first look on, the connection sees this one moment
+        with leaving(store, account_id, "backup", str(path.resolve()), clips) as uses:
+            with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as archive:
+                rows, files = _pack(store, connection, archive, draft.parent, progress)
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            sha256 = digest(draft)
+            for use in uses:
+                use.sha256 = sha256
     return Copied(path, rows, files, sha256)
 
 
-@contextmanager
-def _still(store: Store) -> Iterator[None]:
-    """While the media folder is not changed: studies.making takes the same lock."""
-    store.home.media.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (store.home.media / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _clips(connection: Connection) -> dict[int, list[int]]:
+    """Study -> its clips."""
+    clips: dict[int, list[int]] = {}
+    for study_id, clip_id in connection.execute(select(Clip.study_id, Clip.id)):
+        clips.setdefault(study_id, []).append(clip_id)
+    return clips
 
 
 def _pack(
-    store: Store, archive: tarfile.TarFile, folder: Path, progress: Progress | None
-) -> tuple[int, int, dict[int, list[int]]]:
-    """(rows, media files, study -> its clips)."""
+    store: Store, connection: Connection, archive: tarfile.TarFile, folder: Path, progress: Progress | None
+) -> tuple[int, int]:
+    """(rows, media files). The connection is closed as soon as the tables are read."""
     sums: dict[str, str] = {}
     files = [path for path in sorted(store.home.media.glob("[!.]*/*/*")) if path.is_file()]
-    with store.engine.connect() as connection, tempfile.TemporaryFile(dir=folder) as spool:
-        if store.engine.dialect.name == "postgresql":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+    with connection, tempfile.TemporaryFile(dir=folder) as spool:
         counts = {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES}
         about = {"format": FORMAT, "revision": store.revision(), "made_at": datetime.now(UTC).isoformat(), "rows": counts}
+        about["given"] = _given(connection)
         _add(archive, "backup.json", io.BytesIO(json.dumps(about, indent=1).encode()), sums)
         for done, table in enumerate(TABLES):
             if progress:
@@ -92,16 +94,13 @@ def _pack(
             _dump(connection, table, spool)
             spool.seek(0)
             _add(archive, f"tables/{table.name}.jsonl", spool, sums)
-        clips: dict[int, list[int]] = {}
-        for study_id, clip_id in connection.execute(select(Clip.study_id, Clip.id)):
-            clips.setdefault(study_id, []).append(clip_id)
     for done, path in enumerate(files, len(TABLES)):
         if progress:
             progress(done, len(TABLES) + len(files), path.name)
         with path.open("rb") as file:
             _add(archive, f"media/{path.relative_to(store.home.media).as_posix()}", file, sums)
     _add(archive, "sums.json", io.BytesIO(json.dumps(sums).encode()), {})
-    return sum(counts.values()), len(files), clips
+    return sum(counts.values()), len(files)
 
 
 def _add(archive: tarfile.TarFile, name: str, file: Any, sums: dict[str, str]) -> None:
@@ -110,6 +109,21 @@ def _add(archive: tarfile.TarFile, name: str, file: Any, sums: dict[str, str]) -
     member.size, member.mode = file.seek(0, os.SEEK_END), 0o600
     file.seek(0)
     archive.addfile(member, file)
+
+
+def _given(connection: Connection) -> dict[str, int]:
+    """The largest number that a table has given to a row, which may be erased since: it is not given again."""
+    if connection.dialect.name == "sqlite":
+        return dict(connection.execute(text("SELECT name, seq FROM sqlite_sequence")).tuples().all())
+    given = {}
+    for table in COUNTED:
+        sequence = connection.scalar(text("SELECT pg_get_serial_sequence(:t, 'id')"), {"t": _quoted(connection, table)})
+        given[table.name] = connection.scalar(text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}"))
+    return given
+
+
+def _quoted(connection: Connection, table: Table) -> str:
+    return connection.dialect.identifier_preparer.format_table(table)
 
 
 def _dump(connection: Connection, table: Table, out: Any) -> None:
@@ -154,7 +168,7 @@ def restore(home: Home, path: Path, progress: Progress | None = None) -> Copied:
     draft = Path(tempfile.mkdtemp(prefix=f".{home.folder.name}.", dir=home.folder.parent))
     store = Store(Home(draft, home.url))
     try:
-        about = _unpack(path, draft, progress)
+        about, sha256 = _unpack(path, draft, progress), digest(path)
         store.migrate()
         if about["revision"] != (own := store.revision()):
             raise StudyError(f"{str(path)!r} has revision {about['revision']}, but this version of AVEMO restores {own}.")
@@ -162,6 +176,9 @@ def restore(home: Home, path: Path, progress: Progress | None = None) -> Copied:
             connection.execute(Base.metadata.tables["audit_head"].delete())  # the archive has its own
             for table in TABLES:
                 _load(connection, table, draft / "tables" / f"{table.name}.jsonl")
+            for table in COUNTED:
+                _count_on(connection, table, about["given"].get(table.name, 0))
+            _tell(connection, path, sha256)
         store.close()
         shutil.rmtree(draft / "tables")
         (draft / "backup.json").unlink()
@@ -178,7 +195,7 @@ def restore(home: Home, path: Path, progress: Progress | None = None) -> Copied:
     finally:
         store.close()
     files = sum(1 for p in home.media.rglob("*") if p.is_file())
-    return Copied(path, sum(about["rows"].values()), files, digest(path))
+    return Copied(path, sum(about["rows"].values()), files, sha256)
 
 
 def _check_empty(home: Home) -> None:
@@ -204,7 +221,7 @@ def _unpack(path: Path, folder: Path, progress: Progress | None) -> dict[str, An
         about = json.loads((folder / "backup.json").read_bytes())
         (folder / "sums.json").unlink()
         found.pop("sums.json")
-        kind, _ = about["format"], about["revision"]
+        kind, _, _ = about["format"], about["revision"], about["given"]
     except StudyError:
         raise
     except (tarfile.TarError, EOFError, KeyError, TypeError, ValueError, FileNotFoundError) as error:
@@ -253,11 +270,27 @@ def _load(connection: Connection, table: Table, path: Path) -> None:
                 rows = []
         if rows:
             connection.execute(insert(table), rows)
-    key = table.primary_key.columns.values()[0]
-    if connection.dialect.name == "postgresql" and key.name == "id" and key.autoincrement is not False:
-        name = connection.dialect.identifier_preparer.format_table(table)
-        next_id = f"COALESCE((SELECT max(id) FROM {name}), 0) + 1"
-        connection.execute(text(f"SELECT setval(pg_get_serial_sequence(:t, 'id'), {next_id}, false)"), {"t": name})
+
+
+def _count_on(connection: Connection, table: Table, given: int) -> None:
+    """Further rows get numbers after the largest that was given, be it here or before the backup."""
+    given = max(given, connection.scalar(select(func.max(table.c.id))) or 0)
+    if connection.dialect.name == "postgresql":
+        values = {"t": _quoted(connection, table), "next": given + 1}
+        connection.execute(text("SELECT setval(pg_get_serial_sequence(:t, 'id'), :next, false)"), values)
+    elif table.dialect_options["sqlite"]["autoincrement"]:
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :t"), {"t": table.name})
+        connection.execute(text("INSERT INTO sqlite_sequence VALUES (:t, :given)"), {"t": table.name, "given": given})
+
+
+def _tell(connection: Connection, path: Path, sha256: str) -> None:
+    """The archive goes on holding what is erased here: name it, as in the store that it was made of."""
+    name, now = str(path.resolve()), datetime.now(UTC)
+    with Session(connection) as session:
+        for study_id, clips in _clips(connection).items():
+            session.add(Use(study_id=study_id, kind="backup", name=name, sha256=sha256, clips=clips, made_at=now))
+        record(session, None, "restored", "store", sha256=sha256)
+        session.commit()
 
 
 def _typed(kind: Any, value: Any) -> Any:

@@ -5,14 +5,18 @@ is left in its bytes. What lies elsewhere (exports, backups, training manifests,
 report says where it is.
 """
 
+import shutil
+import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
 
 from sqlalchemy import delete, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from .exchange.transfer import drafts
 from .schema import (
     Adjudication,
     Audit,
@@ -56,7 +60,7 @@ class Erased:
     uses: list[Kept] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)  # of the database, beside it
     elsewhere: list[tuple[str, str]] = field(default_factory=list)  # (study, clip) with the same recording
-    bytes_gone: bool = True  # False: a reader held the old pages; erase_bytes again when it has ended
+    bytes_gone: bool = True  # False: the database is in use or its disk full; erase_bytes again when that has ended
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def _erase(store: Store, account_id: int | None, clips: list[int], children: lis
             _digest_again(session, account_id, bulk)
             same = select(Study.name, Clip.name).join(Study, Clip.study_id == Study.id)
             done.elsewhere = [(s, c) for s, c in session.execute(same.where(Clip.content_hash.in_(hashes)))]
+        _remove_downloads(store)
     done.files -= sum(1 for place in places for path in place.glob("*"))
     done.copies = [str(path) for path in copies_of(store)]
     done.bytes_gone = erase_bytes(store)
@@ -134,12 +139,14 @@ def _erase(store: Store, account_id: int | None, clips: list[int], children: lis
 def _erase_clip(session: Session, account_id: int | None, clip: Clip, done: Erased) -> None:
     items = list(session.scalars(select(Item.id).filter_by(clip_id=clip.id)))
     ratings = list(session.scalars(select(Rating.id).where(Rating.item_id.in_(items)).order_by(Rating.id)))
+    settled = list(session.scalars(select(Adjudication.id).where(Adjudication.item_id.in_(items)).order_by(Adjudication.id)))
     for table in (Adjudication, Draft, Rating, Lease):
         session.execute(delete(table).where(table.item_id.in_(items)))
     for table_of_clip in (ModelReading, Rendition, Item):
         session.execute(delete(table_of_clip).where(table_of_clip.clip_id == clip.id))
     _replan(session, clip.study_id, set(items))
-    record(session, account_id, "clip erased", f"clip {clip.id}", clip=clip.id, ratings=ratings)
+    gone = {"clip": clip.id, "ratings": ratings, "adjudications": settled}
+    record(session, account_id, "clip erased", f"clip {clip.id}", **gone)
     done.clips.append(clip.name)
     done.ratings += len(ratings)
     session.delete(clip)
@@ -185,30 +192,58 @@ def _uses(session: Session, clips: list[int], done: Erased) -> None:
             snapshot = session.scalars(stored).one_or_none() if use.kind == "snapshot" else None
             if snapshot is None:
                 done.uses.append(Kept(use.kind, use.name, use.sha256, use.made_at))
+                done.uses += [Kept(f"unfinished {use.kind}", str(p), None, use.made_at) for p in _unfinished(use)]
                 continue
             record(session, None, "snapshot erased", f"snapshot {snapshot.id}", sha256=snapshot.sha256)
             done.snapshots.append(snapshot.name)
             session.delete(snapshot)
 
 
+def _unfinished(use: Use) -> list[Path]:
+    """What a process that was killed while it made this has left beside its place: see transfer.new."""
+    path = Path(use.name)
+    return drafts(path) if use.sha256 is None and path.is_absolute() else []
+
+
+def _remove_downloads(store: Store) -> None:
+    """The files of exports on their way to a browser: one that was killed has left them, one that goes on fails and is asked
+    for again."""
+    for folder in store.home.folder.glob(".export-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def finish(store: Store) -> bool:
-    """What an erasure that was stopped, or held up by a reader, has left to do."""
-    with making(store):
-        pass  # takes away the files of clips that are gone
+    """What an erasure that was stopped, or held up, has left to do."""
+    with making(store):  # takes away the files of clips that are gone
+        _remove_downloads(store)
     return erase_bytes(store)
 
 
 def erase_bytes(store: Store, patience_s: float = 5.0) -> bool:
-    """Write the database's file anew, so that no page keeps what was deleted; False where a reader holds on to it."""
+    """Write the database's file anew, so that no page keeps what was deleted; False where somebody holds on to it, or where
+    its disk has no room for that."""
+    try:
+        return _written_anew(store, patience_s)
+    except (sqlite3.Error, SQLAlchemyError, OSError):
+        return False
+
+
+def _written_anew(store: Store, patience_s: float) -> bool:
     if store.engine.dialect.name == "postgresql":
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             names = ", ".join(table.name for table in Base.metadata.sorted_tables)  # the database may hold more than ours
             connection.execute(text(f"VACUUM (FULL, ANALYZE) {names}"))
         return True
+    with store.turn():  # among many writers it would wait too long otherwise
+        return _vacuum(store, patience_s)
+
+
+def _vacuum(store: Store, patience_s: float) -> bool:
     raw = store.engine.raw_connection()
     try:
-        raw.execute("VACUUM")
         raw.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # makes room for it
+        raw.execute("VACUUM")
         (busy, _, _) = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
     finally:
@@ -217,5 +252,7 @@ def erase_bytes(store: Store, patience_s: float = 5.0) -> bool:
 
 
 def copies_of(store: Store) -> list[Path]:
-    """Copies of the database that `migrate` has put beside it."""
-    return sorted(store.home.folder.glob("study.db.before-*"))
+    """Copies of the database: those that `migrate` has put beside it, and what a restore that was killed has left."""
+    folder = store.home.folder.resolve()
+    left = [path for path in drafts(folder) if any((path / part).exists() for part in ("study.db", "tables", "media"))]
+    return [*sorted(folder.glob("study.db.before-*")), *left]

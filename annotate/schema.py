@@ -308,9 +308,9 @@ class Use(Base):
     __tablename__ = "use"
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
-    kind: Mapped[str]  # export, snapshot, manifest, checkpoint, backup
+    kind: Mapped[str]  # export, table, snapshot, manifest, checkpoint, backup
     name: Mapped[str]  # path or id
-    sha256: Mapped[str | None]
+    sha256: Mapped[str | None]  # None while it is made, and for ever where that was killed
     clips: Mapped[list[Any]]  # ids of the clips within
     made_at: Mapped[datetime]
 

@@ -22,6 +22,7 @@ from .exchange.transfer import new
 from .ratings import read_ratings
 from .schema import Account, Adjudication, Child, Clip, Item, Snapshot, Study, Use
 from .store import Store, StudyError, named, record
+from .uses import clips_of, leaving
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def freeze(store: Store, account_id: int | None, study_id: int, name: str) -> Fr
         )
         session.add(snapshot)
         session.flush()
-        _use(session, study_id, name, snapshot.sha256)
+        clips = clips_of(session, study_id)[study_id]
+        use = {"sha256": snapshot.sha256, "clips": clips, "made_at": snapshot.created_at}
+        session.add(Use(study_id=study_id, kind="snapshot", name=name, **use))
         record(session, account_id, "snapshot made", f"snapshot {snapshot.id}", sha256=snapshot.sha256)
         return _frozen(snapshot)
 
@@ -84,21 +87,12 @@ def content_of(session: Session, study_id: int, name: str) -> bytes:
 def write(store: Store, account_id: int | None, study_id: int, name: str, path: Path, where: str | None = None) -> None:
     """The snapshot as a .jsonl.gz file, byte for byte as it was made. `where`: to where the file is on its way."""
     with store.read() as session:
-        content = content_of(session, study_id, name)
-    with new(path) as draft:
+        clips = clips_of(session, study_id)
+    with leaving(store, account_id, "snapshot", where or str(path.resolve()), clips) as (use,), new(path) as draft:
+        with store.read() as session:
+            content = content_of(session, study_id, name)
         draft.write_bytes(content)
-    sha256 = hashlib.sha256(content).hexdigest()
-    with store.write() as session:
-        use = _use(session, study_id, where or str(path.resolve()), sha256)
-        record(session, account_id, "exported", f"study {study_id}", use=use.id, sha256=sha256)
-
-
-def _use(session: Session, study_id: int, name: str, sha256: str) -> Use:
-    clips = list(session.scalars(select(Clip.id).filter_by(study_id=study_id).order_by(Clip.id)))
-    use = Use(study_id=study_id, kind="snapshot", name=name, sha256=sha256, clips=clips, made_at=datetime.now(UTC))
-    session.add(use)
-    session.flush()
-    return use
+        use.sha256 = hashlib.sha256(content).hexdigest()
 
 
 def _frozen(snapshot: Snapshot) -> Frozen:

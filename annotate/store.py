@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from sqlalchemy.orm import Session
 
 from avemo_core.types import AvemoError
 
-from .schema import Audit, AuditHead, Rating
+from .schema import Adjudication, Audit, AuditHead, Clip, Rating
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 START = "0" * 64  # what the first row of the audit log follows
@@ -103,8 +103,9 @@ class Store:
         home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.media.mkdir(mode=0o700, exist_ok=True)
         store = cls(home)
-        if store.revision() is None:
-            store.migrate()
+        with store._alone():
+            if store.revision() is None:
+                store._upgrade()
         return cls.open(home)
 
     def revision(self) -> str | None:
@@ -121,6 +122,22 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the tables to this program's revision; all of it or nothing."""
+        with self._alone():
+            self._upgrade()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While the tables are looked for and made: of several processes that start at once, one makes them."""
+        if self.engine.dialect.name == "sqlite":
+            with self.turn():
+                yield
+            return
+        self.revision()  # says in a sentence where it cannot be reached
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('avemo migrate ' || current_schema()))")
+            yield
+
+    def _upgrade(self) -> None:
         found = self.revision()
         if found is not None and found not in known():
             raise StudyError(f"The database has revision {found}, which is newer than this version of AVEMO; update AVEMO.")
@@ -151,13 +168,13 @@ class Store:
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
         """A transaction that holds the lock of all writes from its first moment. Committed at the end of the block."""
-        with self._turn(), Session(self.write_engine, expire_on_commit=False) as session, session.begin():
+        with self.turn(), Session(self.write_engine, expire_on_commit=False) as session, session.begin():
             head = session.scalars(_HEAD).one()
             yield session
             del head  # held until now, so that record() need not read it again
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
         """Waits in line for SQLite's lock. SQLite itself looks again after ever longer pauses, so that among many writers
         some wait for seconds; whatever writes without this is still kept apart by it."""
         database = self.engine.url.database
@@ -205,10 +222,17 @@ def audit_digest(row: Audit) -> str:
     return _digest(content)
 
 
-def rating_digest(rating: Rating) -> str:
-    """SHA-256 of all columns of a rating: what the audit log keeps of it."""
-    columns = {c.key: getattr(rating, c.key) for c in inspect(Rating).column_attrs}
+def rating_digest(row: Rating | Adjudication) -> str:
+    """SHA-256 of all columns of a rating, or of what was settled: what the audit log keeps of it."""
+    columns = {c.key: getattr(row, c.key) for c in row.__mapper__.column_attrs}
     return _digest({k: v.astimezone(UTC).isoformat() if isinstance(v, datetime) else v for k, v in columns.items()})
+
+
+def gold_digests(clips: Iterable[Clip]) -> dict[str, str]:
+    """Clip id -> SHA-256 of its known label: what the audit log keeps of it, in its detail "gold". The clip's name and
+    recording go in too: there are few labels to try, and of an erased clip none is to be told by its digest."""
+    known = [clip for clip in clips if clip.gold_label is not None]
+    return {str(c.id): _digest([c.id, c.name, c.content_hash, c.kind, c.gold_label]) for c in known}
 
 
 def bulk_digest(session: Session, first: int, last: int) -> str:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from .design import ENDLESS, Design
 from .manifest import Row
 from .schema import Child, Clip, Item, Rendition, Study
 from .scheme import SCHEMES, Scheme
-from .store import Store, StudyError, named, record
+from .store import Store, StudyError, gold_digests, named, record
 
 Progress = Callable[[int, int, str], None]  # clips done, clips in all, the next one's name
 EXAMPLES = Path(__file__).parents[1] / "static" / "examples"
@@ -125,9 +126,9 @@ def add_clips(store: Store, account_id: int | None, study_id: int, source: Path,
                 found.added[k].row = replace(clip.row, name=f"{clip.row.name} ({clip.content_hash[:8]})")
         with store.write() as session:
             study = session.get_one(Study, study_id)
-            _insert(session, study, found.added, design)
+            added = _insert(session, study, found.added, design)
             study.order_version += 1
-            record(session, account_id, "clips added", f"study {study_id}", clips=[c.content_hash for c in found.added])
+            record(session, account_id, "clips added", f"study {study_id}", clips=len(added), gold=gold_digests(added))
     return _report(study_id, found)
 
 
@@ -206,8 +207,8 @@ def _create(
             )
             session.add(study)
             session.flush()
-            _insert(session, study, found.added, design)
-            record(session, account_id, "study created", f"study {study.id}", clips=[c.content_hash for c in found.added])
+            clips = _insert(session, study, found.added, design)
+            record(session, account_id, "study created", f"study {study.id}", clips=len(clips), gold=gold_digests(clips))
             if raters is not None:  # who is no rater any more, hours later, is left out
                 choose(session, account_id, study.id, True, set(raters) & {one.account_id for one in candidates(session)})
             study_id = study.id
@@ -219,11 +220,12 @@ def _report(study_id: int, found: _Found) -> Report:
     return Report(study_id, len(found.added), found.duplicates, found.skipped, transcoded, found.partly)
 
 
-def _insert(session: Session, study: Study, added: Sequence[Added], design: Design) -> None:
-    """Children, clips, renditions and items."""
+def _insert(session: Session, study: Study, added: Sequence[Added], design: Design) -> list[Clip]:
+    """Children, renditions, items and clips, which are returned."""
+    clips = []
     ids = _children(session, study.id, [made.row for made in added])
-    clips = [(made.row.kind, ids.get(made.row.child or "")) for made in added]
-    blocks = _blocks(session, study.id, clips, design.blocks)
+    wanted = [(made.row.kind, ids.get(made.row.child or "")) for made in added]
+    blocks = _blocks(session, study.id, wanted, design.blocks)
     for made, block in zip(added, blocks, strict=True):
         row = made.row
         clip = Clip(
@@ -242,11 +244,13 @@ def _insert(session: Session, study: Study, added: Sequence[Added], design: Desi
         )
         session.add(clip)
         session.flush()
+        clips.append(clip)
         for modality, file in made.files.items():
             kind = renditions.MEDIA_TYPES[file.suffix]
             session.add(Rendition(clip_id=clip.id, modality=modality, file=file.as_posix(), media_type=kind))
             session.add(Item(study_id=study.id, clip_id=clip.id, modality=modality, wanted=design.replications))
     session.flush()
+    return clips
 
 
 def _children(session: Session, study_id: int, rows: Sequence[Row]) -> dict[str, int]:
@@ -285,13 +289,25 @@ def _blocks(session: Session, study_id: int, clips: Sequence[tuple[str, int | No
 
 
 @contextlib.contextmanager
+def still(store: Store) -> Iterator[None]:
+    """While nobody else changes the media folder. Another study may take an hour, so who waits is told what for."""
+    store.home.media.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (store.home.media / ".lock").open("w") as lock:  # the kernel lets go of it when the process ends, however it ends
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = "Another command or page makes a study, a backup or an erasure"
+            print(f"{other} in {store.home.folder}; this one waits until that is done.", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def making(store: Store) -> Iterator[Path]:
     """The folder in which clips are prepared, for one creation at a time. Whatever stops it, its files are taken away."""
     folder = store.home.media / ".new"
     try:
-        store.home.media.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (store.home.media / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends, however it ends
+        with still(store):
             _clean_up(store, folder)
             folder.mkdir(mode=0o700)
             try:

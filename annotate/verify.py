@@ -1,20 +1,24 @@
-"""Whether the store is as its audit log says: the chain, every rating, the quotas, what supersedes what.
+"""Whether the store is as its audit log says: the chain, every rating, what was settled, gold labels, the quotas, what
+supersedes what.
 
 A rating is told of by a row about it ("rating 12", detail {"digest": ...}) or, when imported, by one row about many (detail
-{"ratings": [first, last], "digest": ...}). Ratings that a row "clip erased" lists are gone rightfully.
+{"ratings": [first, last], "digest": ...}); what an adjudicator settled by a row "settled" (detail {"adjudication": id,
+"digest": ...}), the gold labels of new clips by one row (detail {"gold": {clip: digest}}). What a row "clip erased" lists is
+gone rightfully.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from .offers import TAKEN
-from .schema import Audit, AuditHead, Clip, Item, Lease, Rating
-from .store import START, Store, audit_digest, bulk_digest, rating_digest
+from .schema import Adjudication, Audit, AuditHead, Clip, Item, Lease, Rating
+from .store import START, Store, audit_digest, bulk_digest, gold_digests, rating_digest
 
 AT_ONCE = 1000  # rows in memory
+RATING, SETTLED, GOLD = "Rating", "Adjudication", "The gold label of clip"
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,20 @@ class Verdict:
     problems: list[str]
 
 
+Digests = dict[int, tuple[int, str]]  # id -> (row of the log, digest)
+
+
 @dataclass
 class _Told:
-    """What the log tells of ratings."""
+    """What the log tells of ratings, of what was settled, and of gold labels, as far as it is not erased."""
 
     rows: int = 0
-    one: dict[int, tuple[int, str]] = field(default_factory=dict)  # rating id -> (row, digest)
-    many: list[tuple[int, int, int, str]] = field(default_factory=list)  # (row, first, last, digest)
-    erased: set[int] = field(default_factory=set)
+    ratings: Digests = field(default_factory=dict)
+    many: list[tuple[int, int, int, str]] = field(default_factory=list)  # (row, first rating, last, digest)
+    erased: set[int] = field(default_factory=set)  # ratings, of which `many` may tell
+    settled: Digests = field(default_factory=dict)
+    gold: Digests = field(default_factory=dict)
+    twice: list[str] = field(default_factory=list)  # what two rows tell of: its number was given again
 
 
 def verify(store: Store) -> Verdict:
@@ -44,7 +54,8 @@ def verify(store: Store) -> Verdict:
         told = _Told()
         problems = [*_chain(session, told)]
         ratings = session.scalar(select(func.count()).select_from(Rating)) or 0
-        problems += [*_ratings(session, told), *_quotas(session), *_leases(session), *_successors(session)]
+        problems += [*told.twice, *_ratings(session, told), *_settled(session, told), *_gold(session, told)]
+        problems += [*_quotas(session), *_leases(session), *_successors(session)]
     return Verdict(told.rows, ratings, problems)
 
 
@@ -71,23 +82,61 @@ def _hear(row: Audit, told: _Told) -> None:
     ratings, digest = row.detail.get("ratings"), row.detail.get("digest")
     if row.action == "clip erased":
         told.erased.update(ratings or ())
+        for number in ratings or ():
+            told.ratings.pop(number, None)
+        for number in row.detail.get("adjudications", ()):
+            told.settled.pop(number, None)
+        told.gold.pop(row.detail.get("clip", 0), None)
     elif digest and ratings:
         told.many.append((row.number, ratings[0], ratings[-1], digest))
     elif digest and row.subject.startswith("rating "):
-        told.one[int(row.subject.removeprefix("rating "))] = (row.number, digest)
+        _note(told, told.ratings, RATING, int(row.subject.removeprefix("rating ")), row.number, digest)
+    elif digest and "adjudication" in row.detail:
+        _note(told, told.settled, SETTLED, row.detail["adjudication"], row.number, digest)
+    for clip, digest_of_clip in (row.detail.get("gold") or {}).items():
+        _note(told, told.gold, GOLD, int(clip), row.number, digest_of_clip)
+
+
+def _note(told: _Told, what: Digests, name: str, number: int, row: int, digest: str) -> None:
+    if number in what:
+        rows = f"rows {what[number][0]} and {row} of the log"
+        told.twice.append(f"{name} {number} is told of by the {rows}: the first is gone, and its number was given again.")
+    what[number] = row, digest
+
+
+def _held(name: str, done: str, found: Iterable[tuple[int, str]], told: Digests) -> Iterator[str]:
+    """Whether all that is `found`, (id, digest), is as the log tells, and all that it tells of is found."""
+    left = dict(told)
+    for number, digest in found:
+        row, expected = left.pop(number, (0, ""))
+        if not row:
+            yield f"{name} {number} stands in no row of the log: it was not written by this program."
+        elif digest != expected:
+            yield f"{name} {number} is not as row {row} of the log tells: it was changed after it was {done}."
+    for number, (row, _) in left.items():
+        yield f"{name} {number}, of which row {row} of the log tells, is gone, and no erasure names it."
+
+
+def _settled(session: Session, told: _Told) -> Iterator[str]:
+    rows = session.scalars(select(Adjudication).order_by(Adjudication.id).execution_options(yield_per=AT_ONCE))
+    found = ((row.id, rating_digest(row)) for row in rows if row.label is not None or row.id in told.settled)
+    yield from _held(SETTLED, "settled", found, told.settled)
+
+
+def _gold(session: Session, told: _Told) -> Iterator[str]:
+    clips = session.scalars(select(Clip).where(Clip.gold_label.is_not(None)).order_by(Clip.id))
+    found = ((int(clip), digest) for clip, digest in gold_digests(clips).items())
+    yield from _held(GOLD, "given", found, told.gold)
 
 
 def _ratings(session: Session, told: _Told) -> Iterator[str]:
-    left = dict(told.one)
-    for rating in session.scalars(select(Rating).order_by(Rating.id).execution_options(yield_per=AT_ONCE)):
-        row, digest = left.pop(rating.id, (0, ""))
-        if row and rating_digest(rating) != digest:
-            yield f"Rating {rating.id} is not as row {row} of the log tells: it was changed after it was submitted."
-        elif not row and not any(first <= rating.id <= last for _, first, last, _ in told.many):
-            yield f"Rating {rating.id} stands in no row of the log: it was not written by this program."
-    for rating_id, (row, _) in left.items():
-        if rating_id not in told.erased:
-            yield f"Rating {rating_id}, of which row {row} of the log tells, is gone, and no erasure names it."
+    rows = session.scalars(select(Rating).order_by(Rating.id).execution_options(yield_per=AT_ONCE))
+    found = (
+        (rating.id, rating_digest(rating))
+        for rating in rows
+        if rating.id in told.ratings or not any(first <= rating.id <= last for _, first, last, _ in told.many)
+    )
+    yield from _held(RATING, "submitted", found, told.ratings)
     for row, first, last, digest in told.many:
         untouched = told.erased.isdisjoint(range(first, last + 1))  # what is left after an erasure has no digest of its own
         if untouched and bulk_digest(session, first, last) != digest:

@@ -69,7 +69,7 @@ def _tell_erased(done: Any) -> int:
     for study, clip in done.elsewhere:
         print(f"  The study {study!r} has the same recording, as {clip!r}: erase it there too.")
     if not done.bytes_gone:
-        print("  The database's file still has old pages, because someone is reading: run erase --bytes later.")
+        print("  The database still has old pages: it is in use or its disk is full. Run erase --bytes when that has ended.")
     return 0 if done.bytes_gone else 1
 
 

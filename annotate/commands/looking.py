@@ -4,15 +4,18 @@ import argparse
 import csv
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from ..store import Home
+from ..store import Home, Store
 from .command import Command, ask_json, ask_study
 from .console import ERRORS, OUT, say_json
 from .given import opened, study_of
+
+if TYPE_CHECKING:
+    from ..aggregate import Aggregation
 
 # ---------------------------------------------------------------- status
 
@@ -86,15 +89,11 @@ def _ask_aggregate(parser: argparse.ArgumentParser) -> None:
 
 def _aggregate(args: argparse.Namespace, home: Home) -> int:
     from ..aggregate import aggregate
-    from ..exchange.transfer import new
 
     with opened(home) as store:
-        found = aggregate(store, study_of(store, args.study))
+        study_id = study_of(store, args.study)
+        found = _written(args.out, store, study_id) if args.out else aggregate(store, study_id)
     if args.out:
-        with new(args.out) as draft, draft.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.DictWriter(file, list(found.rows[0]) if found.rows else ["item_id"])
-            writer.writeheader()
-            writer.writerows({name: _cell(value) for name, value in row.items()} for row in found.rows)
         print(f"{len(found.rows)} rows are in {args.out}.")
     elif args.json:
         say_json(asdict(found))
@@ -108,6 +107,23 @@ def _aggregate(args: argparse.Namespace, home: Home) -> int:
     for modality, why in found.why.items():
         ERRORS.print(f"{modality}: {why}.")
     return 0
+
+
+def _written(path: Path, store: Store, study_id: int) -> "Aggregation":
+    from ..aggregate import aggregate
+    from ..exchange.transfer import digest, new
+    from ..uses import clips_of, leaving
+
+    with store.read() as session:
+        clips = clips_of(session, study_id)
+    with leaving(store, None, "table", str(path.resolve()), clips) as (use,), new(path) as draft:
+        found = aggregate(store, study_id)
+        with draft.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, list(found.rows[0]) if found.rows else ["item_id"])
+            writer.writeheader()
+            writer.writerows({name: _cell(value) for name, value in row.items()} for row in found.rows)
+        use.sha256 = digest(draft)
+    return found
 
 
 def _cell(value: Any) -> Any:

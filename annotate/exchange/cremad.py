@@ -17,7 +17,8 @@ from avemo_core.labels import EMOTIONS
 from ..design import Design
 from ..schema import MODALITIES, Child, Clip, Item, Rating, Study
 from ..scheme import Label, Scheme
-from ..store import Store, StudyError, bulk_digest, record
+from ..store import Store, StudyError, bulk_digest, named, record
+from ..studies import check_free
 
 LETTERS = {"neutral": "N", "happiness": "H", "sadness": "S", "anger": "A", "fear": "F", "disgust": "D"}
 SCHEME = Scheme("CREMA-D's six", tuple(Label(name, name, EMOTIONS[name].russian) for name in LETTERS))
@@ -30,11 +31,11 @@ def import_votes(store: Store, account_id: int | None, folder: Path, name: str =
 
     The acted emotion is kept in each clip's details, not as gold: actors do not always express what they were asked to.
     """
+    name = named(name, "A study")
     votes, manifest = _read(folder)
     now = datetime.now(UTC)
     with store.write() as session:
-        if session.scalar(select(Study.id).where(Study.name == name)) is not None:
-            raise StudyError(f"There is a study named {name!r} already; give the import another name.")
+        check_free(session, name)
         design = Design(passes=MODALITIES, replications=10, repeat_share=0, blocks=1)
         study = Study(name=name, scheme=SCHEME.to_json(), design=design.to_json(), state="closed", created_at=now)
         study.created_by = account_id

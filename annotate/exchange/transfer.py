@@ -5,9 +5,10 @@ nobody can sign in with, and the study is closed: its raters have done their par
 """
 
 import contextlib
+import glob
 import hashlib
+import json
 import tempfile
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from sqlalchemy.orm import Session
 from .. import renditions
 from ..design import Design
 from ..ratings import read_ratings
-from ..schema import Account, Child, Clip, Enrolment, Item, Lease, Rating, Rendition, Study, Use
+from ..schema import Account, Child, Clip, Enrolment, Item, Lease, Rating, Rendition, Study
 from ..scheme import SCHEMES, Label, Scheme
-from ..store import Store, StudyError, bulk_digest, record
+from ..store import Store, StudyError, bulk_digest, gold_digests, named, record
 from ..studies import check_free, source_of
+from ..uses import clips_of, leaving
 from . import FORMATS, Exported, Format, Row
+from .rows import plain
 
 MANY = 500  # values in one query
 
@@ -64,24 +67,17 @@ def export(
     if chosen.write is None:
         raise StudyError(f"The format {format_name} can only be imported.")
     with store.read() as session:
-        study = session.get(Study, study_id)
-        if study is None:
-            raise StudyError(f"There is no study {study_id}.")
-        rows = read_ratings(session, study_id, history=True)
-        files = _sources(store, rows)
-        exported = Exported(study.name, Scheme.from_json(study.scheme), files)
-    with new(path) as draft:
+        clips = clips_of(session, study_id)
+    with leaving(store, account_id, "export", where or str(path.resolve()), clips) as (use,), new(path) as draft:
+        with store.read() as session:
+            study = session.get_one(Study, study_id)
+            found = read_ratings(session, study_id, history=True)
+            ours = set(clips[study_id])  # without what was added meanwhile
+            rows = [row for row in found if row["clip_id"] in ours]
+            exported = Exported(study.name, Scheme.from_json(study.scheme), _sources(store, rows))
         chosen.write(rows, exported, draft)
-    sha256 = digest(path)
-    with store.write() as session:
-        clips = sorted({row["clip_id"] for row in rows})
-        now = datetime.now(UTC)
-        use = Use(
-            study_id=study_id, kind="export", name=where or str(path.resolve()), sha256=sha256, clips=clips, made_at=now
-        )
-        session.add(use)
-        session.flush()
-        record(session, account_id, "exported", f"study {study_id}", use=use.id, sha256=sha256)
+        use.clips = sorted({row["clip_id"] for row in rows})
+        use.sha256 = sha256 = digest(draft)
     return Written(path, len(rows), sha256)
 
 
@@ -107,6 +103,11 @@ def new(path: Path) -> Iterator[Path]:
         raise StudyError(f"{str(path)!r} could not be written ({error.strerror or error}); choose another place.") from error
 
 
+def drafts(path: Path) -> list[Path]:
+    """What `new` was killed over, or is busy with."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name[:40])}.*"))
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of the names and contents of all files in a folder."""
     if path.is_file():
@@ -128,6 +129,8 @@ def import_ratings(
     their labels, or one of just these labels."""
     if not rows:
         raise StudyError("There are no ratings to import.")
+    name = named(name, "A study")
+    rows = [{**row, "idempotency_key": row["idempotency_key"] or _key(row, place)} for place, row in enumerate(rows)]
     scheme = scheme or _scheme_of(rows)
     _check(rows, scheme)
     with store.write() as session:
@@ -144,14 +147,21 @@ def import_ratings(
         )
         session.add(study)
         session.flush()
-        record(session, account_id, "study imported", f"study {study.id}", ratings=len(rows))
         items = _items(session, store, study.id, rows)
+        gold = gold_digests(session.scalars(select(Clip).filter_by(study_id=study.id)))
+        record(session, account_id, "study imported", f"study {study.id}", ratings=len(rows), gold=gold)
         enrolments = _enrolments(session, study, rows)
         _leases(session, rows, items, enrolments, now)
         _ratings(session, account_id, study.id, rows, items, enrolments, now)
         clips = len({clip for clip, _ in items})
         anonymous = sum(_rater(row) is None for row in rows)
         return Imported(study.id, len(rows), clips, len(enrolments), anonymous)
+
+
+def _key(row: Row, place: int) -> str:
+    """For a rating that brings no key of its own: the same for the same one at the same place, so that it is known again."""
+    content = json.dumps([place, plain(row)], sort_keys=True, ensure_ascii=False)
+    return f"imported-{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def _scheme_of(rows: Sequence[Row]) -> Scheme:
@@ -198,15 +208,16 @@ def _check(rows: Sequence[Row], scheme: Scheme) -> None:
 
 
 def _check_new(session: Session, name: str, rows: Sequence[Row]) -> None:
-    if not name.strip() or "\0" in name:
-        raise StudyError("A study needs a name.")
     check_free(session, name)
-    keys = [row["idempotency_key"] for row in rows if row["idempotency_key"] is not None]
+    keys = [row["idempotency_key"] for row in rows]
     for start in range(0, len(keys), MANY):
         within = Rating.idempotency_key.in_(keys[start : start + MANY])
         query = select(Study.name).join(Item).join(Rating).where(within).limit(1)
         if (study := session.scalar(query)) is not None:
-            raise StudyError(f"These ratings are here already, in the study {study!r}; nothing was imported.")
+            raise StudyError(
+                f"These ratings are here already, in the study {study!r}; nothing was imported (where they are others, give "
+                "each a key of its own in the column idempotency_key)."
+            )
 
 
 def _items(session: Session, store: Store, study_id: int, rows: Sequence[Row]) -> dict[tuple[str, str], Item]:
@@ -333,7 +344,7 @@ def _ratings(
             item_id=items[row["clip"], row["modality"]].id,
             enrolment_id=enrolments[rater].id if (rater := _rater(row)) is not None else None,
             lease_token=row["lease_token"] if rater is not None else None,
-            idempotency_key=row["idempotency_key"] or uuid.uuid4().hex,
+            idempotency_key=row["idempotency_key"],
             submitted_at=row["submitted_at"] or now,
             **{name: row[name] for name in OWN},
         )

@@ -18,7 +18,7 @@ from ..offers import still_to_rate
 from ..overview import asked_for
 from ..schema import Account, Adjudication, Clip, Enrolment, Item, ModelReading, Rating, Rendition, Study
 from ..scheme import Scheme
-from ..store import StudyError, record
+from ..store import StudyError, rating_digest, record
 from ..votes import read_study
 from .access import PREFIX, Number, Refusal, need, services
 from .lead import face
@@ -80,7 +80,7 @@ def settle(
             row.label, row.comment, row.supersedes = label, comment, after
             session.add(row)
             session.flush()
-            record(session, caller.account_id, "settled", f"item {item_id}", adjudication=row.id)
+            record(session, caller.account_id, "settled", f"item {item_id}", adjudication=row.id, digest=rating_digest(row))
             return {"settled": row.id, "waiting": len(set(asked_for(session, item.study_id)) - own)}
     except IntegrityError as error:
         raise Refusal(409, "settled", "Somebody else has settled this clip meanwhile; load the page to see how.") from error

@@ -1,6 +1,7 @@
 """The lead's pages: all studies; one study's progress, agreement, hardest clips and signs; tables; exports and snapshots."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -31,6 +32,7 @@ from ..schema import Adjudication, Item, Rendition, Study
 from ..scheme import Label, Scheme
 from ..store import Store, StudyError, record
 from ..studies import rename
+from ..uses import clips_of, leaving
 from ..votes import read_study
 from .access import PREFIX, Number, need, services
 from .lead_figures import agreement_figure
@@ -218,25 +220,34 @@ def aggregation(request: Request, caller: Reader, study_id: Number, start: Numbe
 
 @router.get("/lead/{study_id}/{table}.csv")
 def table(request: Request, caller: Reader, study_id: Number, table: str) -> Response:
-    if table == "aggregation":
-        rows = [_flat(row) for row in weighed(request, study_id).rows]
-    elif table == "reliability":
-        rows = weighed(request, study_id).raters
-    elif table == "clips":
-        rows = [_flat(row) for row in _once(request, "clips", study_id, clip_rows)]
-    else:
-        rows = _tables(looked(request, study_id)).get(table, [])
-        if table not in _tables(looked(request, study_id)):
-            raise StudyError(f"There is no table {table!r}.")
-    return csv_download(study_id, table, rows)
+    return csv_download(request, caller, study_id, table, lambda: _rows(request, study_id, table))
 
 
-def csv_download(study_id: int, table: str, rows: Iterable[dict[str, Any]]) -> Response:
-    return PlainTextResponse(
-        as_csv(rows),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": f'attachment; filename="study-{study_id}-{table}.csv"'},
+def csv_download(
+    request: Request, caller: Caller, study_id: int, table: str, rows: Callable[[], Iterable[dict[str, Any]]]
+) -> Response:
+    """The rows are read once the store has noted that a table of this study's clips is taken home."""
+    store, name = services(request).store, f"study-{study_id}-{table}.csv"
+    with store.read() as session:
+        clips = clips_of(session, study_id)
+    with leaving(store, caller.account_id, "table", f"{name}, downloaded by {caller.name}", clips) as (use,):
+        content = as_csv(rows()).encode()
+        use.sha256 = hashlib.sha256(content).hexdigest()
+    return Response(
+        content, media_type="text/csv; charset=utf-8", headers={"content-disposition": f'attachment; filename="{name}"'}
     )
+
+
+def _rows(request: Request, study_id: int, table: str) -> list[dict[str, Any]]:
+    if table == "aggregation":
+        return [_flat(row) for row in weighed(request, study_id).rows]
+    if table == "reliability":
+        return weighed(request, study_id).raters
+    if table == "clips":
+        return [_flat(row) for row in _once(request, "clips", study_id, clip_rows)]
+    if table not in (found := _tables(looked(request, study_id))):
+        raise StudyError(f"There is no table {table!r}.")
+    return found[table]
 
 
 def _tables(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -370,6 +381,10 @@ def _sent(store: Store, name: str, write: Callable[[Path], object]) -> Response:
         if path.is_dir():
             path, name = Path(shutil.make_archive(str(path) + "-folder", "zip", path)), name + ".zip"
         size, file = path.stat().st_size, path.open("rb")
+    except (OSError, StudyError) as error:
+        if folder.exists():
+            raise
+        raise StudyError("Clips were erased meanwhile, and this file with them; ask for it again.") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     headers = {"content-length": str(size), "content-disposition": f'attachment; filename="{name}"'}

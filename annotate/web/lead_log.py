@@ -47,10 +47,11 @@ def log(
 def table(
     request: Request, caller: Lead, study_id: Number, who: Who = "", kind: str = "", scope: Scope = "study"
 ) -> Response:
-    with services(request).store.read() as session:
-        read_study(session, study_id)
-        found = activity.events(session, _wanted(study_id, who, kind, scope))
-    return csv_download(study_id, "log", [vars(event) for event in found])
+    def rows() -> list[dict[str, Any]]:
+        with services(request).store.read() as session:
+            return [vars(event) for event in activity.events(session, _wanted(study_id, who, kind, scope))]
+
+    return csv_download(request, caller, study_id, "log", rows)
 
 
 def _wanted(study_id: int, who: str, kind: str, scope: Scope, before: int | None = None) -> Wanted:

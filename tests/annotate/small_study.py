@@ -13,7 +13,7 @@ from annotate.design import Design
 from annotate.queue import enrol
 from annotate.schema import Account, Child, Clip, Item, Rendition, Study
 from annotate.scheme import SCHEMES, Scheme
-from annotate.store import Store
+from annotate.store import Store, gold_digests, record
 
 
 def make_study(
@@ -54,6 +54,8 @@ def make_study(
         ]
         session.add_all(clips)
         session.flush()
+        if gold := gold_digests(clips):
+            record(session, None, "study created", f"study {study.id}", gold=gold)
         for modality in design.passes:
             session.add_all(
                 Item(study_id=study.id, clip_id=clip.id, modality=modality, wanted=design.replications) for clip in clips

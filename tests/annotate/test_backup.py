@@ -9,14 +9,14 @@ import uuid
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from annotate import queue
 from annotate.answers import Answer
 from annotate.backup import backup, restore
-from annotate.erase import erase_child
+from annotate.erase import erase_child, erase_clips
 from annotate.ratings import read_ratings
-from annotate.schema import Base, Clip, Rating, Rendition
+from annotate.schema import Base, Clip, Item, Rating, Rendition
 from annotate.store import Home, Store, StudyError
 from annotate.studies import source_of
 from annotate.verify import verify
@@ -47,7 +47,11 @@ def test_a_restored_store_is_the_one_that_was_backed_up(store: Store, study_id: 
     assert (tmp_path / "b.tar").stat().st_mode & 0o077 == 0
     restore(empty_home, tmp_path / "b.tar")
     again = Store.open(empty_home)
-    assert everything(again) == before
+    after = everything(again)
+    named, told = after["use"].pop(), after["audit"].pop()  # the archive goes on holding what will be erased here
+    assert named[2:6] == ("backup", str(tmp_path / "b.tar"), done.sha256, [1, 2, 3, 4]) and told[3] == "restored"
+    assert after.pop("audit_head")[0][1] == before.pop("audit_head")[0][1] + 1
+    assert after == before
     assert verify(again).problems == []
     with again.read() as session:
         for file in session.scalars(select(Rendition.file)):
@@ -203,3 +207,42 @@ def test_a_backup_is_named_when_a_child_is_erased(store: Store, study_id: int, t
     done = backup(store, None, tmp_path / "b.tar")
     report = erase_child(store, None, "ребёнок-0")
     assert [(use.kind, use.name, use.sha256) for use in report.uses] == [("backup", str(tmp_path / "b.tar"), done.sha256)]
+
+
+def test_a_restored_store_names_the_archive_it_came_from(store: Store, study_id: int, tmp_path: Path, empty_home):
+    done = backup(store, None, tmp_path / "b.tar")
+    (tmp_path / "b.tar").rename(tmp_path / "elsewhere.tar")
+    restore(empty_home, tmp_path / "elsewhere.tar")
+    again = Store.open(empty_home)
+    report = erase_child(again, None, "ребёнок-0")
+    assert [(use.kind, use.name, use.sha256) for use in report.uses] == [
+        ("backup", str(tmp_path / "elsewhere.tar"), done.sha256)
+    ]
+    assert verify(again).problems == []
+    again.close()
+
+
+def test_what_a_killed_restore_left_is_named_by_an_erasure(store: Store, study_id: int):
+    left = store.home.folder.with_name(f".{store.home.folder.name}.abcdefgh")
+    (left / "tables").mkdir(parents=True)
+    store.home.folder.with_name(f".{store.home.folder.name}.toml").touch()
+    assert erase_child(store, None, "ребёнок-0").copies == [str(left)]
+
+
+def test_a_rating_that_was_erased_before_a_backup_gives_its_number_to_no_other(
+    store: Store, study_id: int, tmp_path: Path, empty_home
+):
+    with store.read() as session:
+        clip = session.scalars(select(Item.clip_id).join(Rating).order_by(Rating.id.desc())).first()
+        last = session.scalars(select(Rating.id).order_by(Rating.id.desc())).first()
+    assert clip and last
+    erase_clips(store, None, [clip])
+    backup(store, None, tmp_path / "b.tar")
+    restore(empty_home, tmp_path / "b.tar")
+    again = Store.open(empty_home)
+    ids = rate_all(again, study_id, ("R02",))
+    assert min(ids) > last
+    with again.write() as session:
+        session.execute(delete(Rating).where(Rating.id == ids[-1]))
+    assert any(f"Rating {ids[-1]}, of which row" in problem for problem in verify(again).problems)
+    again.close()

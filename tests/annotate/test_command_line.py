@@ -79,7 +79,12 @@ def test_a_study_from_its_first_command_to_its_last(run, home: Home, tmp_path: P
 
     code, out, _ = run("erase", "--child", "ребёнок-0", "--yes")
     assert code == 0 and "1 children, 2 clips, 5 ratings, 4 files" in out
-    uses = (f"snapshot {tmp_path}/v1.gz", f"backup {tmp_path}/b.tar", f"export {tmp_path}/x.jsonl")
+    uses = (
+        f"snapshot {tmp_path}/v1.gz",
+        f"backup {tmp_path}/b.tar",
+        f"export {tmp_path}/x.jsonl",
+        f"table {tmp_path}/labels.csv",
+    )
     for said in ("The snapshot 'v1' held them", *uses):
         assert said in out
     assert run("verify")[0] == 0 and run("migrate")[1].endswith("nothing was changed.\n")

@@ -142,6 +142,38 @@ def test_importing_twice_changes_nothing_and_says_so(rated, other: Store):
         assert session.scalar(select(func.count()).select_from(Rating)) == 15
 
 
+def test_ratings_without_keys_of_their_own_are_not_imported_twice_either(store: Store):
+    rows = [typed({"clip": "1", "modality": "voice", "rater": "R1", "label": x}, "") for x in ("anger", "anger", "fear")]
+    assert import_ratings(store, None, "one", rows).ratings == 3
+    with pytest.raises(StudyError, match="These ratings are here already, in the study 'one'; nothing was imported"):
+        import_ratings(store, None, "two", rows)
+    others = [typed({"clip": "1", "modality": "voice", "rater": "R2", "label": "anger"}, "")]
+    assert import_ratings(store, None, "three", others).ratings == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("evil\x1b[31m", "A study needs a name of 1 to 120 letters"),
+        ("x" * 300, "A study needs a name of 1 to 120 letters"),
+        (" ", "A study needs a name of 1 to 120 letters"),
+        ("2026", "would be taken for a study's number"),
+    ],
+)
+def test_a_study_is_imported_under_a_name_that_every_page_can_show(store: Store, name: str, said: str):
+    with pytest.raises(StudyError, match=said):
+        import_ratings(store, None, name, some_rows())
+    with store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Study)) == 0
+        assert session.scalar(select(func.count()).select_from(Rating)) == 0
+
+
+def test_a_name_of_several_lines_is_one_line_after_an_import(store: Store):
+    done = import_ratings(store, None, "  two\nlines ", some_rows())
+    with store.read() as session:
+        assert session.get_one(Study, done.study_id).name == "two lines"
+
+
 def test_an_imported_rater_is_nobody_who_works_here(store: Store):
     import_ratings(store, None, "theirs", some_rows(rater="you"))
     import_ratings(store, None, "more", some_rows(rater="YOU (theirs)"))

@@ -1,7 +1,10 @@
 """The store on SQLite and PostgreSQL: revisions, one writer at a time, an audit log in which a change shows."""
 
+import multiprocessing
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -79,3 +82,23 @@ def test_a_write_that_fails_leaves_nothing(store: Store):
     with store.read() as session:
         assert session.scalars(select(Account)).all() == []
         assert session.scalars(select(Audit)).all() == []
+
+
+def first_start(home: Home, start: Barrier, ended: "Queue[str]") -> None:
+    start.wait(120)
+    try:
+        Store.create(home).close()
+        ended.put("")
+    except Exception as error:
+        ended.put(str(error))
+
+
+def test_processes_that_first_start_one_home_at_once_all_find_it_made(home: Home):
+    spawn = multiprocessing.get_context("spawn")
+    start, ended = spawn.Barrier(6), spawn.Queue()
+    processes = [spawn.Process(target=first_start, args=(home, start, ended)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    assert [ended.get(timeout=180) for _ in processes] == [""] * 6
+    for process in processes:
+        process.join(60)

@@ -8,8 +8,8 @@ from sqlalchemy import delete, func, select, update
 from annotate.answers import Answer
 from annotate.design import Design
 from annotate.queue import claim, correct, submit
-from annotate.schema import Audit, AuditHead, Draft, Item, Lease, Rating
-from annotate.store import Store, bulk_digest, record
+from annotate.schema import Adjudication, Audit, AuditHead, Clip, Draft, Item, Lease, Rating
+from annotate.store import Store, bulk_digest, rating_digest, record
 from annotate.verify import verify
 from tests.annotate.small_study import make_raters, make_study
 
@@ -139,3 +139,68 @@ def test_ratings_imported_in_bulk_are_held_to_their_one_digest(rated: Store):
     assert problems_after(rated, update(Rating).where(Rating.id == last).values(label="fear")) == [
         f"The ratings {first} to {last}, imported by row 15 of the log, are not as they were imported."
     ]
+
+
+@pytest.fixture
+def settled(store: Store) -> Store:
+    """A study with a gold clip, and an item that was settled twice."""
+    study = make_study(store, ["main", "gold", "gold"], Design(repeat_share=0.0))
+    ((account, _),) = make_raters(store, study, 1)
+    with store.write() as session:
+        for label, before in (("anger", None), ("fear", 1)):
+            row = Adjudication(item_id=1, account_id=account, settled_at=datetime.now(UTC), label=label, supersedes=before)
+            session.add(row)
+            session.flush()
+            record(session, account, "settled", "item 1", adjudication=row.id, digest=rating_digest(row))
+        waits = Adjudication(item_id=2, account_id=account, settled_at=datetime.now(UTC))
+        session.add(waits)
+    assert verify(store).problems == []
+    return store
+
+
+def test_what_was_settled_and_then_changed_is_named(settled: Store):
+    assert problems_after(settled, update(Adjudication).where(Adjudication.id == 2).values(label="anger")) == [
+        "Adjudication 2 is not as row 4 of the log tells: it was changed after it was settled."
+    ]
+    assert problems_after(settled, update(Adjudication).where(Adjudication.id == 2).values(label=None))
+    assert problems_after(settled, delete(Adjudication).where(Adjudication.id == 2)) == [
+        "Adjudication 2, of which row 4 of the log tells, is gone, and no erasure names it."
+    ]
+
+
+def test_what_nobody_settled_is_named(settled: Store):
+    assert problems_after(settled, update(Adjudication).where(Adjudication.id == 3).values(label="anger")) == [
+        "Adjudication 3 stands in no row of the log: it was not written by this program."
+    ]
+
+
+def test_a_number_that_was_given_again_is_named(settled: Store):
+    with settled.write() as session:
+        row = session.get_one(Adjudication, 2)
+        row.label = "disgust"
+        session.flush()
+        record(session, None, "settled", "item 1", adjudication=row.id, digest=rating_digest(row))
+    assert verify(settled).problems == [
+        "Adjudication 2 is told of by the rows 4 and 5 of the log: the first is gone, and its number was given again."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("clip", "label", "said"),
+    [
+        (2, "fear", "2 is not as row 1 of the log tells: it was changed after it was given."),
+        (2, None, "2, of which row 1 of the log tells, is gone, and no erasure names it."),
+        (1, "fear", "1 stands in no row of the log: it was not written by this program."),
+    ],
+)
+def test_a_changed_gold_label_is_named(settled: Store, clip: int, label: str | None, said: str):
+    found = problems_after(settled, update(Clip).where(Clip.id == clip).values(gold_label=label))
+    assert found == [f"The gold label of clip {said}"]
+
+
+def test_an_erased_rating_does_not_excuse_a_later_one_of_its_number(rated: Store):
+    with rated.write() as session:
+        record(session, None, "clip erased", "clip 1", clip=1, ratings=[12])
+        record(session, None, "rating submitted", "rating 12", digest="d")
+    found = problems_after(rated, delete(Rating).where(Rating.id == 12))
+    assert found == ["Rating 12, of which row 16 of the log tells, is gone, and no erasure names it."]

@@ -17,12 +17,14 @@ from annotate.agreement import report
 from annotate.answers import Answer
 from annotate.assignment import choose, chosen_names
 from annotate.design import Design
-from annotate.exchange import FORMATS
+from annotate.erase import Erased, erase_clips
+from annotate.exchange import FORMATS, Exported, Format
 from annotate.overview import pace
 from annotate.schema import Adjudication, Audit, Clip, Enrolment, Item, Lease, ModelReading, Rating, Snapshot, Study, Use
 from annotate.scheme import SCHEMES
 from annotate.store import Store
 from annotate.studies import practice_study
+from annotate.verify import verify
 from tests import media_files
 from tests.annotate.small_study import make_raters, make_study
 from tests.annotate.voted import HOSTILE, make_voted
@@ -265,7 +267,15 @@ def test_every_table_comes_as_csv_and_runs_no_formula(study: Served):
     ):
         assert len(rows_of(client.get(f"/study/lead/{study_id}/{table}.csv"))) == length, table
     assert rows_of(client.get(f"/study/lead/{study_id}/raters.csv"))[0]["rater"] == "'=1+1"
+    with study.store.read() as session:
+        uses = session.scalars(select(Use).order_by(Use.id)).all()
+    assert [use.name for use in uses][:2] == [
+        f"study-{study_id}-{x}.csv, downloaded by lead" for x in ("agreement", "confusion")
+    ]
+    assert len(uses) == 10 and all((use.kind, len(use.clips)) == ("table", 30) and use.sha256 for use in uses)
     assert client.get(f"/study/lead/{study_id}/secrets.csv").status_code == 400
+    with study.store.read() as session:
+        assert session.scalar(select(func.count()).select_from(Use)) == 10
 
 
 def test_a_lead_plays_clips_in_parts_and_their_file_names_stay_here(study: Served):
@@ -325,6 +335,11 @@ def test_hard_clips_are_sent_once_settled_and_settled_anew(study: Served):
         rows = session.scalars(select(Adjudication).where(Adjudication.item_id == items[0]).order_by(Adjudication.id)).all()
     assert [row.label for row in rows] == [None, "fear", "anger"]
     assert [row.supersedes for row in rows[1:]] == [row.id for row in rows[:-1]]
+    assert not [problem for problem in verify(study.store).problems if problem.startswith("Adjudication")]
+    with study.store.write() as session:
+        session.get_one(Adjudication, rows[-1].id).comment = "never heard"
+    (problem,) = [problem for problem in verify(study.store).problems if problem.startswith("Adjudication")]
+    assert problem.startswith(f"Adjudication {rows[-1].id} is not as row ")
     aggregation = rows_of(client.get(f"/study/lead/{study_id}/aggregation.csv"))
     assert [row["adjudicated"] for row in aggregation if row["item_id"] == str(items[0])] == ["anger"]
 
@@ -416,6 +431,27 @@ def test_every_format_is_downloaded_and_kept_on_record(study: Served, name: str)
         use = session.scalars(select(Use)).one()
         assert (use.kind, use.study_id, len(use.clips)) == ("export", study_id, 6)
     assert not list(study.store.home.folder.glob(".export-*"))
+
+
+def test_a_download_during_an_erasure_is_asked_for_again(study: Served, monkeypatch: pytest.MonkeyPatch):
+    study_id = make_voted(study.store, 6, raters=("R01", "R02"), media=False)
+    reports: list[Erased] = []
+
+    def write(rows, of: Exported, path: Path) -> None:
+        if not reports:
+            reports.append(erase_clips(study.store, None, [rows[0]["clip_id"]]))
+        FORMATS["jsonl"].write(rows, of, path)  # type: ignore[misc]
+
+    monkeypatch.setitem(FORMATS, "csv", Format(write, FORMATS["csv"].read, ".csv", ""))
+    client = lead(study)
+    answer = post(client, f"/study/lead/{study_id}/export", format="csv")
+    assert answer.status_code == 400
+    assert "Clips were erased meanwhile, and this file with them; ask for it again." in answer.text
+    (use,) = reports[0].uses
+    assert use.kind == "export" and use.name.endswith("csv.csv, downloaded by lead")
+    with study.store.read() as session:
+        assert session.scalars(select(Use)).all() == []
+    assert post(client, f"/study/lead/{study_id}/export", format="csv").status_code == 200
 
 
 def test_a_snapshot_is_frozen_once_and_comes_byte_for_byte(study: Served):
