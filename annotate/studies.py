@@ -222,8 +222,8 @@ def _report(study_id: int, found: _Found) -> Report:
 def _insert(session: Session, study: Study, added: Sequence[Added], design: Design) -> None:
     """Children, clips, renditions and items."""
     ids = _children(session, study.id, [made.row for made in added])
-    clips = [(made.row.kind, ids.get(made.row.child or "")) for made in added]
-    blocks = _blocks(session, study.id, clips, design.blocks)
+    dealt = [(made.row.kind, ids.get(made.row.child or "")) for made in added]
+    blocks = _blocks(session, study.id, dealt, design.blocks)
     for made, block in zip(added, blocks, strict=True):
         row = made.row
         clip = Clip(
