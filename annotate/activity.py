@@ -147,8 +147,8 @@ def _words(detail: dict[str, Any], people: dict[int, str]) -> list[str]:
         "wanted": lambda number: f"{number} ratings wanted",
         "supersedes": lambda number: f"instead of rating {number}",
         "logins": lambda number: _count(number, "browser"),
-        "clips": lambda clips: _count(len(clips), "clip"),
-        "items": lambda items: _count(len(items), "clip"),
+        "clips": lambda clips: _count(clips, "clip"),
+        "items": lambda items: _count(items, "clip"),
         "ratings": lambda ratings: _ratings(ratings, "digest" in detail),
         "sha256": lambda digest: f"SHA-256 {digest[:12]}…",
     }
@@ -158,8 +158,10 @@ def _words(detail: dict[str, Any], people: dict[int, str]) -> list[str]:
 def _ratings(ratings: int | list[int], is_range: bool) -> str:
     if is_range and isinstance(ratings, list):
         return f"ratings {ratings[0]} to {ratings[1]}"
-    return _count(len(ratings) if isinstance(ratings, list) else ratings, "rating")
+    return _count(ratings, "rating")
 
 
-def _count(number: int, what: str) -> str:
+def _count(some: int | list[Any], what: str) -> str:
+    """A number as it is, or that of a list's parts."""
+    number = some if isinstance(some, int) else len(some)
     return f"{number:,} {what}{'s' if number != 1 else ''}"

@@ -75,6 +75,8 @@ def _look(session: Session, study_id: int) -> dict[str, Any]:
         "progress": progress(votes, items),
         "raters": [] if why else raters(votes),
         "raters_why": why,
+        "days": days(votes),
+        "gold": gold_course(votes),
         "signs": suspects.signs(votes),
         "flags": flags(votes),
         "model": {m: beside_model(session, votes[votes["modality"] == m], scheme.names, m) for m in passes},
@@ -135,6 +137,26 @@ def raters(votes: pd.DataFrame) -> list[dict[str, Any]]:
                 "last": own["submitted_at"].max(),
             }
         )
+    return rows
+
+
+def days(votes: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row a rater and day (in UTC) with answers, repeats too, in the order of raters and days; nothing where the raters
+    are unknown."""
+    day = pd.to_datetime(votes["answered_at"], utc=True).dt.strftime("%Y-%m-%d")
+    found = votes.assign(day=day).groupby(["rater", "day"]).size()
+    return [{"rater": rater, "day": day, "answers": int(count)} for (rater, day), count in found.items()]
+
+
+def gold_course(votes: pd.DataFrame) -> list[dict[str, Any]]:
+    """From each rater's 20th gold clip with a label on: how many of the last 20 have the known label."""
+    given = of_gold(votes[votes["label"].notna()]).sort_values(["answered_at", "rating_id"])
+    rows = []
+    for rater, own in given.groupby("rater"):
+        right = own["right"].rolling(FEWEST).sum()
+        for i in range(FEWEST - 1, len(own)):
+            at = own["answered_at"].iloc[i]
+            rows.append({"rater": str(rater), "gold clip": i + 1, "at": at, "right": int(right.iloc[i]), "of": FEWEST})
     return rows
 
 

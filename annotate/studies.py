@@ -224,8 +224,8 @@ def _insert(session: Session, study: Study, added: Sequence[Added], design: Desi
     """Children, renditions, items and clips, which are returned."""
     clips = []
     ids = _children(session, study.id, [made.row for made in added])
-    wanted = [(made.row.kind, ids.get(made.row.child or "")) for made in added]
-    blocks = _blocks(session, study.id, wanted, design.blocks)
+    dealt = [(made.row.kind, ids.get(made.row.child or "")) for made in added]
+    blocks = _blocks(session, study.id, dealt, design.blocks)
     for made, block in zip(added, blocks, strict=True):
         row = made.row
         clip = Clip(

@@ -35,7 +35,7 @@ from ..studies import rename
 from ..uses import clips_of, leaving
 from ..votes import read_study
 from .access import PREFIX, Number, need, services
-from .lead_figures import agreement_figure
+from .lead_figures import agreement_figure, confusion_figure, days_figure, gold_figure
 from .pages import page
 
 router = APIRouter(prefix=PREFIX)
@@ -83,6 +83,8 @@ def study(request: Request, caller: Reader, study_id: Number, modality: str = ""
     pairs = found["pairs"].get(modality, {})
     rows = agreement_rows(measures, scheme)
     figure = agreement_figure(rows)
+    labels = [face(label) for label in scheme.labels]
+    confusion = pairs.get(pair) or found["report"]["confusion"].get(modality, [])
     low, high = figure["layout"]["xaxis"]["range"]
     return page(
         request,
@@ -98,10 +100,13 @@ def study(request: Request, caller: Reader, study_id: Number, modality: str = ""
         headline=[_headline(found, m) for m in found["passes"]],
         rows=rows,
         figure=json.dumps(figure),
+        days=json.dumps(drawn) if (drawn := days_figure(found["days"])) else None,
+        gold=json.dumps(gold_figure(found["gold"])) if found["gold"] else None,
+        heat_map=json.dumps(confusion_figure(labels, confusion)) if any(map(sum, confusion)) else None,
         wanted_at=(WANTED["alpha"] - low) / (high - low),
         measures=measures,
-        labels=[face(label) for label in scheme.labels],
-        confusion=pairs.get(pair) or found["report"]["confusion"].get(modality, []),
+        labels=labels,
+        confusion=confusion,
         pairs=list(pairs),
         pair=pair if pair in pairs else "",
         model=found["model"].get(modality),
@@ -268,6 +273,8 @@ def _tables(found: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         "raters": [_flat(row) for row in found["raters"]],
         "hardest": [_flat(row) for rows in found["hardest"].values() for row in rows],
         "signs": [{"rater": s.rater, "sign": s.kind, "evidence": s.sentence} for s in found["signs"]],
+        "days": found["days"],
+        "gold": found["gold"],
         "flags": found["flags"],
     }
 

@@ -1,11 +1,19 @@
-// A study's page: the agreement figure in the theme's colours, and clips that play.
+// A study's page: its figures in the theme's colours, and clips that play.
 
 const token = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`).trim();
 const EMOTION = (name) => token(`e-${name}`);
 
+// Half of the accent on a surface: the darkest shade of a heat map, on which ink is still read.
+function half() {
+  const parts = (name) => token(name).match(/[0-9a-f]{2}/gi).map((two) => parseInt(two, 16));
+  const [accent, surface] = [parts('accent'), parts('surface-2')];
+  return `rgb(${accent.map((value, i) => Math.round((value + surface[i]) / 2)).join(',')})`;
+}
+
 // The server names colours; the page knows what they are in this theme.
 function colour(name, line = false) {
   if (Array.isArray(name)) return name.map((each) => colour(each, line));
+  if (name === 'half-accent') return half();
   if (name.startsWith('#') || name.startsWith('rgba')) return name;
   if (EMOTION(name)) return line ? EMOTION(`${name}-line`) : EMOTION(name);
   return token(name) || name;
@@ -13,19 +21,20 @@ function colour(name, line = false) {
 
 function dressed(figure) {
   const { data, layout } = structuredClone(figure);
-  for (const { marker } of data) {
-    if (marker.color) marker.color = colour(marker.color);
-    if (marker.line) marker.line.color = colour(marker.line.color, true);
+  for (const { marker, line, colorscale } of data) {
+    if (marker?.color) marker.color = colour(marker.color);
+    if (marker?.line) marker.line.color = colour(marker.line.color, true);
+    if (line) line.color = colour(line.color);
+    for (const stop of colorscale ?? []) stop[1] = colour(stop[1]);
   }
-  for (const shape of layout.shapes) shape.line.color = colour(shape.line.color);
-  layout.font = { color: colour(layout.font.color), family: token('font') };
-  layout.yaxis.gridcolor = token('line');
+  for (const shape of layout.shapes ?? []) shape.line.color = colour(shape.line.color);
+  layout.font = { color: colour(layout.font.color), family: token('font'), size: 14 };
+  for (const axis of [layout.xaxis, layout.yaxis]) axis.gridcolor = token('line');
   layout.hoverlabel = { bgcolor: token('surface-1'), bordercolor: token('line-strong'), font: { color: token('ink') } };
   return [data, layout];
 }
 
-async function draw(box) {
-  const figure = JSON.parse(box.dataset.figure);
+async function draw(boxes) {
   await new Promise((resolve, reject) => {
     const script = Object.assign(document.createElement('script'), { src: '/study/static/plotly.min.js' });
     script.onload = resolve;
@@ -33,9 +42,12 @@ async function draw(box) {
     document.head.append(script);
   });
   const options = { displayModeBar: false, responsive: true, staticPlot: false };
-  await window.Plotly.newPlot(box, ...dressed(figure), options);
-  box.dataset.drawn = 'yes';
-  document.addEventListener('avemo:theme', () => window.Plotly.react(box, ...dressed(figure), options));
+  for (const box of boxes) {
+    const figure = JSON.parse(box.dataset.figure);
+    await window.Plotly.newPlot(box, ...dressed(figure), options);
+    box.dataset.drawn = 'yes';
+    document.addEventListener('avemo:theme', () => window.Plotly.react(box, ...dressed(figure), options));
+  }
 }
 
 // One clip at a time. A picture needs a place to be seen: then the dialog opens.
@@ -71,6 +83,6 @@ function players() {
   }
 }
 
-const box = document.getElementById('agreement-plot');
-if (box) draw(box);
+const boxes = document.querySelectorAll('[data-figure]');
+if (boxes.length) draw(boxes);
 players();

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import func, select
 
-from annotate.schema import Adjudication, Item, Snapshot, Study, Use
+from annotate.schema import Adjudication, Item, Rating, Snapshot, Study, Use
 from annotate.store import Home, Store
 from tests import media_files
 from tests.annotate.voted import HOSTILE, make_voted
@@ -174,6 +175,29 @@ def test_the_figure_is_drawn_in_both_themes_and_its_numbers_stand_beside_it(desk
     assert len(row.split()) == 4
 
 
+@pytest.mark.parametrize("width", [1280, 820])
+def test_every_figure_is_drawn_in_both_themes_and_names_in_them_are_text(desk: Desk, width: int) -> None:
+    study = make_voted(desk.store, 60, raters=("R01", HOSTILE), gold=25, passes=("voice",), name=f"Days {width}")
+    with desk.store.write() as session:
+        items = select(Item.id).where(Item.study_id == study)
+        for rating in session.scalars(select(Rating).where(Rating.item_id.in_(items), Rating.order_index >= 30)):
+            rating.submitted_at += timedelta(days=3)
+    page = desk.open(f"/study/lead/{study}", viewport={"width": width, "height": 900})
+    plots = page.locator("[data-figure]")
+    expect(page.locator("[data-drawn]")).to_have_count(4)
+    assert plots.count() == 4
+    names = page.locator("[data-figure] text", has_text="<img src=x")
+    assert names.count() >= 2 and page.locator("main img").count() == 0
+    shade = "document.querySelectorAll('[data-figure]')[3].data[0].colorscale[1][1]"
+    light = page.evaluate(shade)
+    page.locator("#theme").press("Enter")
+    until(page, f"{shade} !== {light!r}")
+    assert serious(page) == []
+    assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    page.get_by_text("As a table").press("Enter")
+    expect(page.locator("table.cm").first).to_be_visible()
+
+
 def test_the_other_pass_is_a_link_and_hostile_names_are_text(desk: Desk) -> None:
     page = desk.open(f"/study/lead/{desk.study}")
     page.locator(".passes a", has_text="both").press("Enter")
@@ -182,8 +206,8 @@ def test_the_other_pass_is_a_link_and_hostile_names_are_text(desk: Desk) -> None
     assert page.locator("main img").count() == 0
 
 
-PAGES = ("lead", "lead/{study}", "lead/{study}/clips", "lead/{study}/aggregation", "lead/new", "adjudicate",
-         "adjudicate/{study}?item=1")  # fmt: skip
+PAGES = ("lead", "lead/{study}", "lead/{study}/clips", "lead/{study}/aggregation", "lead/{study}/log", "lead/new",
+         "adjudicate", "adjudicate/{study}?item=1")  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,12 +1,15 @@
 """The lead's pages over HTTP, on both databases: what they show, who may do what, and that nothing in them can bite."""
 
 import csv
+import html
 import io
+import json
 import re
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -302,6 +305,36 @@ def test_two_raters_are_set_against_each_other(study: Served):
     assert "row: the first one's answer" in page
     shown = [f"{100 * cell / sum(row):.0f}" if sum(row) else "–" for row in counts for cell in row]
     assert " ".join(shown[:7]) in page
+
+
+def test_figures_show_the_numbers_of_their_tables_and_names_as_text(study: Served):
+    study_id, client = make_voted(study.store, 60, raters=("R01", HOSTILE), gold=30, repeats=2), lead(study)
+    path = f"/study/lead/{study_id}"
+    assert len(figures(client.get(path, headers=PAGE).text)) == 3, "in one day there is nothing to compare"
+    with study.store.write() as session:
+        for rating in session.scalars(select(Rating).where(Rating.order_index >= 40)):
+            rating.submitted_at += timedelta(days=2)
+        last = session.scalars(select(Rating).order_by(Rating.id.desc())).first()
+        assert last is not None
+        columns = {"item_id": last.item_id, "enrolment_id": last.enrolment_id, "supersedes": last.id, "is_repeat": True}
+        session.add(Rating(**columns, label="fear", idempotency_key="new", submitted_at=datetime.now(UTC)))
+    page = client.get(path, headers=PAGE).text
+    days, gold = rows_of(client.get(f"{path}/days.csv")), rows_of(client.get(f"{path}/gold.csv"))
+    by_day, of_gold, confusion = figures(page)[1:]
+    assert [(row["day"], row["answers"]) for row in days] == [("2026-03-02", "40"), ("2026-03-04", "22")] * 2
+    assert by_day["data"][0]["x"] == ["2026-03-02", "2026-03-03", "2026-03-04"]
+    assert by_day["data"][0]["z"] == [[40, 0, 22]] * 2
+    lines = [point for line in of_gold["data"] for point in zip(line["x"], line["y"], strict=True)]
+    assert lines == [(int(row["gold clip"]), int(row["right"]) / int(row["of"])) for row in gold]
+    assert [point[0] for point in lines] == [*range(20, 31)] * 2
+    table = rows_of(client.get(f"{path}/confusion.csv"))
+    counts = [[float(row[label]) for label in SCHEMES["basic seven"].names] for row in table]
+    assert [cell for row in confusion["data"][0]["z"] for cell in row] == [100 * c / sum(row) for row in counts for c in row]
+    assert HOSTILE not in page and "<img" not in json.dumps([by_day, of_gold, confusion])
+
+
+def figures(page: str) -> list[dict[str, Any]]:
+    return [json.loads(html.unescape(found)) for found in re.findall(r'data-figure="([^"]+)"', page)]
 
 
 def test_hard_clips_are_sent_once_settled_and_settled_anew(study: Served):

@@ -77,6 +77,9 @@ def test_it_is_filtered_by_account_and_kind(study: Served):
     assert [row["what"] for row in downloaded(client, path, kind="enrolled")] == ["enrolled"]
     nobody = shown(client, path, who=0)
     assert [row[1:5] for row in nobody] == [["nobody signed in", "clips added", f"study {study_id}", "2 clips"]]
+    with study.store.write() as session:
+        record(session, None, "study imported", f"study {study_id}", ratings=1200, clips=1)
+    assert shown(client, path, kind="study imported")[0][4] == "1 clip; 1,200 ratings"
     assert shown(client, path, kind="no such kind") == []
     assert len(shown(client, f"/study/lead/{other}/log")) == 2
     for query in ({"who": "x"}, {"scope": "mine"}, {"before": "-1"}):
