@@ -349,7 +349,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
     if (!reply.clips.length && !reply.finished) return claim(); // no clips are given out, and a claim says why
     Object.assign(now, { finished: reply.finished, none: reply.progress.total === 0 });
     held.take(reply.clips);
-    strip.take(reply.progress, box.answers());
+    strip.take(reply.progress, box.clips());
     if (now.stopped) return;
     if (now.entry && now.clip) cover.hide();
     else if (cover.up() || !held.holds(now.clip)) next();
@@ -382,7 +382,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   function sent(entry, reply) {
     if (entry.kind !== 'skip') own.saved(entry.key, reply.saved);
     if (reply.clips) take(reply);
-    else if (reply.progress) strip.take(reply.progress, box.answers());
+    else if (reply.progress) strip.take(reply.progress, box.clips());
   }
 
   // What was not taken is no answer of before any more: its draft comes back with the clip, perhaps with the one that is on

@@ -436,6 +436,7 @@ def test_an_answer_that_is_refused_without_a_word_holds_up_no_other(room: Callab
     page.unroute("**/submit")
     rate(page, "2")
     assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]
+    expect(page.locator(".pcounts")).to_contain_text("1 done")  # which the other is not
     page.get_by_role("button", name="Try again").click()
     assert [row["label"] for row in settled(here, 2, page)] == ["happiness", "neutral"]
 
