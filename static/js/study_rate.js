@@ -99,6 +99,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
     bar.flags(false);
     describe(clip);
     paint();
+    scrollTo(0, 0); // whoever went down to the comment sees the next clip from its first moment
   }
 
   // The next clip that is held; where there is none yet, a cover that goes away by itself.
