@@ -122,21 +122,31 @@ async function page(root, server, study, rater, words, hints, signIn) {
     deck.hide();
     now.clip = null;
     if (!now.finished || !box.empty()) return covered(now.away || box.away() ? 'offline' : 'loading');
-    if (now.none) return covered('empty', { actions: [[words.tryAgain, claim, true], [words.allStudies, '/study/']] });
+    if (now.none) return covered('empty', { actions: [[words.tryAgain, begin, true], [words.allStudies, '/study/']] });
     return covered('finished', { sign: 'check', actions: [[words.myAnswers, () => list.open()], [words.allStudies, '/study/', true]] });
   }
 
-  function covered(kind, { sign, actions: choices, text } = {}) {
+  function covered(kind, { sign, actions: choices = [], text } = {}) {
     deck.pause();
     const [title, sentence] = words.covers[kind];
-    const left = box.answers();
-    cover.show(kind, { title, text: (text ?? sentence) + (left && kind !== 'loading' ? ` ${box.safe() ? words.stillHere(left) : words.inThisTab(left)}` : ''), sign, actions: choices });
+    const aside = box.aside();
+    const discard = () => {
+      box.discard();
+      location.reload(); // its clip may come back
+    };
+    cover.show(kind, { title, text: `${text ?? sentence} ${aside ? words.notTaken(aside) : onItsWay(kind)}`, sign, actions: aside ? [...choices, [words.discard, discard]] : choices });
     bar.say('');
+  }
+
+  function onItsWay(kind) {
+    const left = box.answers();
+    if (!left || kind === 'loading') return '';
+    return box.safe() ? words.stillHere(left) : words.inThisTab(left);
   }
 
   function complete() {
     const { flag: reason_ } = form.value();
-    return Boolean(now.clip) && ((form.given() && !locked()) || Boolean(reason_));
+    return Boolean(now.clip) && (form.given() ? !locked() : Boolean(reason_));
   }
 
   function paint() {
@@ -375,7 +385,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
         const kind = { paused: 'stopped', closed: 'closed' }[state] ?? 'failed';
         deck.hide();
         now.clip = null;
-        covered(kind, { text: kind === 'failed' ? error.message : null, actions: [[words.tryAgain, claim, true]] });
+        covered(kind, { text: kind === 'failed' ? error.message : null, actions: [[words.tryAgain, begin, true]] });
       }
     }
   }
