@@ -99,6 +99,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
     bar.flags(false);
     describe(clip);
     paint();
+    scrollTo(0, 0); // whoever went down to the comment sees the next clip from its first moment
   }
 
   // The next clip that is held; where there is none yet, a cover that goes away by itself.
@@ -121,21 +122,31 @@ async function page(root, server, study, rater, words, hints, signIn) {
     deck.hide();
     now.clip = null;
     if (!now.finished || !box.empty()) return covered(now.away || box.away() ? 'offline' : 'loading');
-    if (now.none) return covered('empty', { actions: [[words.tryAgain, claim, true], [words.allStudies, '/study/']] });
+    if (now.none) return covered('empty', { actions: [[words.tryAgain, begin, true], [words.allStudies, '/study/']] });
     return covered('finished', { sign: 'check', actions: [[words.myAnswers, () => list.open()], [words.allStudies, '/study/', true]] });
   }
 
-  function covered(kind, { sign, actions: choices, text } = {}) {
+  function covered(kind, { sign, actions: choices = [], text } = {}) {
     deck.pause();
     const [title, sentence] = words.covers[kind];
-    const left = box.answers();
-    cover.show(kind, { title, text: (text ?? sentence) + (left && kind !== 'loading' ? ` ${box.safe() ? words.stillHere(left) : words.inThisTab(left)}` : ''), sign, actions: choices });
+    const aside = box.aside();
+    const discard = () => {
+      box.discard();
+      location.reload(); // its clip may come back
+    };
+    cover.show(kind, { title, text: `${text ?? sentence} ${aside ? words.notTaken(aside) : onItsWay(kind)}`, sign, actions: aside ? [...choices, [words.discard, discard]] : choices });
     bar.say('');
+  }
+
+  function onItsWay(kind) {
+    const left = box.answers();
+    if (!left || kind === 'loading') return '';
+    return box.safe() ? words.stillHere(left) : words.inThisTab(left);
   }
 
   function complete() {
     const { flag: reason_ } = form.value();
-    return Boolean(now.clip) && ((form.given() && !locked()) || Boolean(reason_));
+    return Boolean(now.clip) && (form.given() ? !locked() : Boolean(reason_));
   }
 
   function paint() {
@@ -348,7 +359,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
     if (!reply.clips.length && !reply.finished) return claim(); // no clips are given out, and a claim says why
     Object.assign(now, { finished: reply.finished, none: reply.progress.total === 0 });
     held.take(reply.clips);
-    strip.take(reply.progress, box.answers());
+    strip.take(reply.progress, box.clips());
     if (now.stopped) return;
     if (now.entry && now.clip) cover.hide();
     else if (cover.up() || !held.holds(now.clip)) next();
@@ -373,7 +384,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
         const kind = { paused: 'stopped', closed: 'closed' }[state] ?? 'failed';
         deck.hide();
         now.clip = null;
-        covered(kind, { text: kind === 'failed' ? error.message : null, actions: [[words.tryAgain, claim, true]] });
+        covered(kind, { text: kind === 'failed' ? error.message : null, actions: [[words.tryAgain, begin, true]] });
       }
     }
   }
@@ -381,7 +392,7 @@ async function page(root, server, study, rater, words, hints, signIn) {
   function sent(entry, reply) {
     if (entry.kind !== 'skip') own.saved(entry.key, reply.saved);
     if (reply.clips) take(reply);
-    else if (reply.progress) strip.take(reply.progress, box.answers());
+    else if (reply.progress) strip.take(reply.progress, box.clips());
   }
 
   // What was not taken is no answer of before any more: its draft comes back with the clip, perhaps with the one that is on

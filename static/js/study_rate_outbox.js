@@ -125,6 +125,7 @@ export function outbox(prefix, server, on) {
     },
     tokens: () => kept.all().filter((entry) => entry.token && entry.kind !== 'correct').map((entry) => entry.token),
     answers: () => kept.all().filter((entry) => entry.kind !== 'skip').length,
+    clips: () => waiting().filter((entry) => entry.kind === 'submit').length, // that will count as done
     aside: () => kept.all().find((entry) => entry.aside)?.aside ?? null,
     safe: kept.safe,
     empty: () => waiting().length === 0,

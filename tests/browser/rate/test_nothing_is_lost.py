@@ -399,10 +399,11 @@ def test_corrections_that_a_closed_study_does_not_take_are_said_and_kept(room: C
     correct(page, "3")
     switch("closed")
     context.set_offline(False)
-    expect(page.locator(".wait")).to_contain_text("One answer was not taken and is kept here")
+    expect(page.get_by_role("heading", name="This study is closed")).to_be_visible()
+    expect(page.locator(".cover")).to_contain_text("One answer was not taken and is kept here: The study")
     assert [entry["answer"]["label"] for entry in kept(page)] == ["sadness"]
     switch("open")
-    page.reload()
+    page.keyboard.press("Enter")  # try again
     assert [row["label"] for row in settled(here, 2, page)] == ["neutral", "sadness"]
 
 
@@ -436,8 +437,21 @@ def test_an_answer_that_is_refused_without_a_word_holds_up_no_other(room: Callab
     page.unroute("**/submit")
     rate(page, "2")
     assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]
+    expect(page.locator(".pcounts")).to_contain_text("1 done")  # which the other is not
     page.get_by_role("button", name="Try again").click()
     assert [row["label"] for row in settled(here, 2, page)] == ["happiness", "neutral"]
+
+
+def test_an_answer_that_was_not_taken_is_said_where_no_clip_is_left(room: Callable[..., Room]) -> None:
+    here = room(clips=1)
+    page = here.open()
+    page.route("**/submit", lambda route: route.fulfill(status=413, body=""))
+    rate(page, "1")
+    expect(page.locator(".cover")).to_contain_text("One answer was not taken and is kept here: 413")
+    page.unroute("**/submit")
+    page.get_by_role("button", name="Discard it").click()
+    rate(page, "2")
+    assert [row["label"] for row in settled(here, 1, page)] == ["happiness"]
 
 
 def test_who_is_no_longer_chosen_is_told_so_and_the_answer_is_kept(room: Callable[..., Room]) -> None:

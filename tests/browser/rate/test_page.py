@@ -189,8 +189,29 @@ def test_no_width_scrolls_sideways(room: Callable[..., Room], width: int) -> Non
         page = room(clips=2, scheme=scheme).open(viewport={"width": width, "height": 900})
         play(page)
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        height = "document.querySelector(\".cf [data-value='50'] b\").offsetHeight"
+        before = page.evaluate(height)
+        page.keyboard.press("k")
+        assert page.evaluate(height) == before, "bold letters take no second line"
         if width == 1280:
             assert page.evaluate("document.documentElement.scrollHeight <= innerHeight"), "one screen, no scrolling"
+
+
+@pytest.mark.parametrize("height", [700, 1100])
+def test_a_comment_is_seen_while_it_is_written(room: Callable[..., Room], height: int) -> None:
+    page = room(clips=2).open(viewport={"width": 820, "height": height})
+    play(page)
+    page.keyboard.press("/")
+    page.keyboard.type("two voices")
+    page.wait_for_timeout(300)
+    box, bar = page.locator("textarea").bounding_box(), page.locator(".actw").bounding_box()
+    assert box
+    assert bar
+    assert box["y"] + box["height"] <= bar["y"]
+    for key in ("Escape", "1", "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator(".news")).to_have_text("Saved 1.")
+    expect(page.locator(".playb")).to_be_in_viewport(ratio=1)  # and the next clip
 
 
 def test_a_screen_reader_hears_what_was_chosen_and_saved(room: Callable[..., Room]) -> None:
