@@ -333,6 +333,23 @@ def test_figures_show_the_numbers_of_their_tables_and_names_as_text(study: Serve
     assert HOSTILE not in page and "<img" not in json.dumps([by_day, of_gold, confusion])
 
 
+def test_ties_and_answers_without_a_majority_are_shown_as_such(study: Served):
+    client = lead(study)
+
+    def shown(name: str, *given: dict[str, object]) -> str:
+        """The page of a study whose first answers, to one clip, are these."""
+        study_id = make_voted(study.store, 3, raters=("A", "B"), agreement=1.0, name=name)
+        with study.store.write() as session:
+            query = select(Rating).join(Item).where(Item.study_id == study_id).order_by(Rating.item_id, Rating.id)
+            for rating, new in zip(session.scalars(query), given, strict=False):
+                rating.label, rating.soft = new.get("label"), new.get("soft")  # type: ignore[assignment]
+        return text_of(client.get(f"/study/lead/{study_id}/aggregation", headers=PAGE).text)
+
+    split = {"soft": {"anger": 0.5, "fear": 0.5}}
+    assert "1 of those shown have no majority." in shown("Split", split, split)
+    assert "anger or fear" in shown("Tied", {"label": "fear"}, {"label": "anger"})
+
+
 def figures(page: str) -> list[dict[str, Any]]:
     return [json.loads(html.unescape(found)) for found in re.findall(r'data-figure="([^"]+)"', page)]
 
