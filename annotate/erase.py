@@ -145,7 +145,7 @@ def _erase_clip(session: Session, account_id: int | None, clip: Clip, done: Eras
     for table_of_clip in (ModelReading, Rendition, Item):
         session.execute(delete(table_of_clip).where(table_of_clip.clip_id == clip.id))
     _replan(session, clip.study_id, set(items))
-    gone = {"clip": clip.id, "ratings": ratings, "adjudications": settled}
+    gone = {"study": clip.study_id, "clip": clip.id, "ratings": ratings, "adjudications": settled}
     record(session, account_id, "clip erased", f"clip {clip.id}", **gone)
     done.clips.append(clip.name)
     done.ratings += len(ratings)

@@ -100,9 +100,9 @@ def _aggregate(args: argparse.Namespace, home: Home) -> int:
     else:
         table = Table("clip", "pass", "answers", "majority", "share", "Dawid-Skene", "MACE", "settled")
         for row in found.rows:
-            names = ("dawid_skene", "mace", "adjudicated")
-            cells = (row["clip"], row["modality"], row["answers"], " = ".join(row["majority"]), f"{row['share']:.2f}")
-            table.add_row(*(escape(str(cell)) for cell in cells), *(escape(row[name] or "") for name in names))
+            cells = [row["clip"], row["modality"], row["answers"], _tied(row["majority"]), f"{row['share']:.2f}"]
+            cells += [_tied(row["dawid_skene"]), _tied(row["mace"]), row["adjudicated"]]
+            table.add_row(*(escape(str(cell)) if cell is not None else "" for cell in cells))
         OUT.print(table if found.rows else "Nobody has answered yet.")
     for modality, why in found.why.items():
         ERRORS.print(f"{modality}: {why}.")
@@ -130,7 +130,11 @@ def _cell(value: Any) -> Any:
     """Text as in exports: no formulas."""
     from ..exchange.csv import cell
 
-    return cell(" = ".join(value) if isinstance(value, list) else value)
+    return cell(_tied(value) if isinstance(value, list) else value)
+
+
+def _tied(labels: list[str] | None) -> str | None:
+    return " = ".join(labels) if labels else None
 
 
 AGGREGATE = Command("one label a clip: majority, soft label, Dawid-Skene, MACE", _aggregate, _ask_aggregate)

@@ -61,7 +61,9 @@ def test_a_study_from_its_first_command_to_its_last(run, home: Home, tmp_path: P
     code, out, _ = run("aggregate", "Радость", "--out", tmp_path / "labels.csv")
     with (tmp_path / "labels.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert code == 0 and len(rows) == 4 and all(row["majority"] for row in rows)
+    assert code == 0 and len(rows) == 4 and all(row["majority"] and row["mace"] for row in rows)
+    code, out, _ = run("aggregate", "Радость")
+    assert code == 0 and all(label[:4] in out for row in rows for label in row["mace"].split(" = "))
 
     assert "snapshot 'v1' of" in run("snapshot", "Радость", "v1")[1]
     assert run("snapshot", "Радость", "v1", "--out", tmp_path / "v1.gz")[0] == 0
