@@ -398,11 +398,12 @@ async function page(root, server, study, rater, words, hints, signIn) {
   // What was not taken is no answer of before any more: its draft comes back with the clip, perhaps with the one that is on
   // the desk already. Said after the claim, as a draft says a word of its own.
   async function refused(entry, error) {
-    const shown = JSON.stringify(now.clip?.draft);
+    const seen = () => (now.clip?.draft && isBegun(now.clip.draft) ? JSON.stringify(now.clip.draft) : null);
+    const shown = seen();
     if (error.kept) own.drop(entry.key);
     if (error.reason === 'stale') own.forget((one) => one.rating === null); // the other tab's are to be read too
     await claim();
-    if (!now.entry && now.clip && JSON.stringify(now.clip.draft) !== shown) next();
+    if (!now.entry && now.clip && seen() !== shown) next(); // else the clip that plays goes on
     if (entry.kind !== 'skip') bar.say(words.refused[error.reason] ?? error.message);
   }
 

@@ -542,6 +542,7 @@ def test_two_browsers_that_answer_the_same_clip_lose_neither_answer(room: Callab
     second.keyboard.press("Enter")
     expect(second.locator(".news")).to_contain_text("had been answered already")
     assert [row["label"] for row in here.ratings()] == ["happiness"]
+    expect(second.locator("main")).to_contain_text("You can answer now")  # what began to play meanwhile played on
     rate(second, "5")
     assert [row["label"] for row in settled(here, 2, second)] == ["happiness", "fear"]
     second.keyboard.press("m")
