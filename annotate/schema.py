@@ -148,7 +148,7 @@ class Clip(Base):
     peaks: Mapped[list[Any]]  # loudness 0 to 1, evenly over the duration: the drawn waveform
     consent: Mapped[str | None]
     retain_until: Mapped[date | None]
-    details: Mapped[dict[str, Any]]  # further columns of the manifest, kept for exports
+    details: Mapped[dict[str, Any]]  # further columns of the manifest; they stand in snapshots
 
 
 class Rendition(Base):
