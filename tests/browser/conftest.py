@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.browser.install import find
 
 ROOT = Path(__file__).parents[2]
 START_S = 240  # torch, gradio and the checkpoint on a busy machine
+expect.set_options(timeout=20_000)  # as long as pages are given for anything else; 5 s are short on a busy machine
 
 
 @pytest.fixture(scope="session")
