@@ -382,7 +382,7 @@ CLIP_FIELDS = {
     "token", "modality", "url", "media_type", "duration_s", "peaks", "is_practice", "number", "draft", "expires_in_s",
 }  # fmt: skip
 PAST_FIELDS = {
-    "rating_id", "number", "modality", "url", "duration_s", "peaks", "media_type", "answer", "submitted_at",
+    "rating_id", "number", "modality", "url", "duration_s", "peaks", "media_type", "answer", "later", "submitted_at",
 }  # fmt: skip
 
 

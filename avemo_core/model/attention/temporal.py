@@ -16,4 +16,5 @@ class TemporalAttention(nn.Module):
         """tokens [B,T,D], mask [B,T] of 0 and 1 -> weights [B,T]."""
         scores = self.score(torch.tanh(self.hidden(tokens))).squeeze(-1)
         scores = scores.masked_fill(mask == 0, -1e4)
-        return torch.softmax(scores.float(), dim=1) * mask
+        at_least_single = torch.promote_types(scores.dtype, torch.float32)  # half has too few digits for shares
+        return torch.softmax(scores, dim=1, dtype=at_least_single) * mask

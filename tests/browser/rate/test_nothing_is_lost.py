@@ -323,6 +323,7 @@ def test_an_answer_that_is_refused_while_it_is_corrected_comes_back_corrected(ro
     wait_for_clip(page)
     context.set_offline(True)
     rate(page, "1")
+    page.wait_for_selector('[data-rate][data-state="offline"]')  # until then the next clip may yet come
     page.keyboard.press("Backspace")
     expect(page.locator(".news")).to_contain_text("as you answered it")
     late(here)
