@@ -57,7 +57,7 @@ def _verify(args: argparse.Namespace, home: Home) -> int:
         say_json(asdict(found))
     else:
         verdict = "look:" if found.problems else "all as they were written."
-        print(f"{found.rows} rows of the log and {found.ratings} ratings: {verdict}")
+        print(f"Rows of the log: {found.rows}, ratings: {found.ratings}; {verdict}")
         for problem in found.problems:
             print(f"  {problem}")
     return 1 if found.problems else 0
